@@ -1,0 +1,181 @@
+"""The values that travel between rooms. All are frozen; tensors inside them are never written to.
+
+Pictures as tensors are float32 N x 3 x H x W, RGB in [-1, 1]; as arrays uint8 H x W x 3, RGB.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hfgi_app.errors import RecipeError
+
+Photo = NDArray[np.uint8]
+"""uint8 H x W x 3, RGB, upright."""
+
+StyleOffsets = tuple[tuple[int, Tensor], ...]
+"""(convolution layer index, offset 1 x channels) in style space, layers ascending."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One aligned face and where it came from.
+
+    quad: 4 x 2 corners (x, y) in photo pixels: top left, bottom left, bottom right, top right.
+    crop: 1 x 3 x S x S in [-1, 1], sampled from the photo directly at the encoder's size S.
+    """
+
+    photo: Photo
+    quad: NDArray[np.float64]
+    crop: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """One unit of one direction for one photo: w (1 x L x D, or None) and style-space offsets."""
+
+    w: Tensor | None = None
+    styles: StyleOffsets = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Codes w (N x L x D, W+) and offsets added to the styles they become."""
+
+    w: Tensor
+    styles: StyleOffsets = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """What one photo became, once.
+
+    source              1 x 3 x S x S in [-1, 1], the aligned crop
+    codes               1 x L x D
+    encoder_features    1 x C x h x h, the encoder's map at the hook size (e4e c1)
+    generator_features  1 x C' x h x h, the generator's map at the hook for the unedited codes
+    coarse              1 x 3 x R x R, G(codes), unclamped
+    distortion          1 x 3 x S x S, source - resize(clamp(coarse))   (HFGI, section 3.1)
+    """
+
+    source: Tensor
+    codes: Tensor
+    encoder_features: Tensor
+    generator_features: Tensor
+    coarse: Tensor
+    distortion: Tensor
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One row of the page. Strengths run from low to high in `unit`; 0 is always the photo itself."""
+
+    name: str
+    label: str
+    low: float
+    high: float
+    step: float
+    unit: str
+    family: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A refinement method as users see it."""
+
+    name: str
+    label: str
+    paper: str
+
+
+@dataclass(frozen=True)
+class EditRecipe:
+    """What to do to a photo: hashable, equal by value, zeros dropped, names sorted.
+
+    strengths  (("family/name", strength), ...); a mapping is accepted too
+    prompts    typed prompts, in order
+    method     name of the refinement method
+    keep       0..1, how much of the photo's own detail stays where the edit moved nothing
+
+    Raises RecipeError for a name that is not text, or a number that is not finite.
+    """
+
+    strengths: tuple[tuple[str, float], ...] = ()
+    prompts: tuple[str, ...] = ()
+    method: str = "hfgi"
+    keep: float = 1.0
+
+    def __post_init__(self) -> None:
+        pairs = self.strengths.items() if isinstance(self.strengths, Mapping) else self.strengths
+        clean = {_text(name): _number(value, f"The strength of {name}") for name, value in pairs}
+        object.__setattr__(self, "strengths", tuple(sorted((n, v) for n, v in clean.items() if v != 0)))
+        object.__setattr__(self, "prompts", tuple(_text(prompt) for prompt in self.prompts))
+        object.__setattr__(self, "method", _text(self.method))
+        keep = _number(self.keep, "keep")
+        if not 0 <= keep <= 1:
+            raise RecipeError(f"keep must lie between 0 and 1, not {keep:g}.")
+        object.__setattr__(self, "keep", keep)
+
+    def with_strength(self, name: str, value: float) -> EditRecipe:
+        """The same recipe with one strength set (0 removes it)."""
+        return replace(self, strengths=tuple({**dict(self.strengths), name: value}.items()))
+
+    @property
+    def is_identity(self) -> bool:
+        """True where the recipe asks for no edit at all."""
+        return not self.strengths and not self.prompts
+
+    def to_json(self) -> str:
+        """One line of JSON; `from_json` gives an equal recipe back."""
+        fields = {
+            "strengths": dict(self.strengths),
+            "prompts": list(self.prompts),
+            "method": self.method,
+            "keep": self.keep,
+        }
+        return json.dumps(fields, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> EditRecipe:
+        """Read a recipe. Missing fields take their defaults.
+
+        Raises RecipeError where the text is no JSON object or a field has the wrong shape.
+        """
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            raise RecipeError("The recipe is not valid JSON; export one from the page to see its form.") from None
+        if not isinstance(fields, dict):
+            raise RecipeError("A recipe is a JSON object with strengths, prompts, method and keep.")
+        unknown = sorted(set(fields) - {"strengths", "prompts", "method", "keep"})
+        if unknown:
+            raise RecipeError(f"The recipe has a field named {unknown[0]!r}; known are strengths, prompts, method, keep.")
+        strengths, prompts = fields.get("strengths", {}), fields.get("prompts", [])
+        if not isinstance(strengths, dict) or not isinstance(prompts, list):
+            raise RecipeError("In a recipe, strengths is an object of numbers and prompts a list of texts.")
+        defaults = cls()
+        return cls(
+            tuple(strengths.items()),
+            tuple(prompts),
+            fields.get("method", defaults.method),
+            fields.get("keep", defaults.keep),
+        )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise RecipeError(f"A recipe needs a text here, not {value!r:.40}.")
+    return value
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RecipeError(f"{what} must be a finite number, not {value!r:.40}.")
+    return float(value)
