@@ -1,0 +1,64 @@
+"""What a refinement method is: consult a photo once, then render any edit of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from hfgi_app.networks.stylegan2 import Generator, Partial, Styles
+from hfgi_app.types import Inversion, Method
+
+Progress = Callable[[float, str], None]
+"""Called with the share done, 0..1, and what is being done; may raise to cancel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One edit as a refiner sees it: unedited and edited codes, the generator stopped at its hook, the coarse edit.
+
+    codes    1 x L x D, unedited
+    edited   1 x L x D
+    styles   of the edited latents
+    partial  the generator's state at the hook for them
+    coarse   1 x 3 x R x R, unclamped
+    """
+
+    codes: Tensor
+    edited: Tensor
+    styles: Styles
+    partial: Partial
+    coarse: Tensor
+
+
+class Refiner(Protocol):
+    """One file of this folder implements it once. Networks are read-only: everything of a photo lives in its Detail."""
+
+    method: Method
+
+    def load(self, generator: Generator, tensors: Mapping[str, Tensor]) -> None:
+        """Take the generator and this method's own weights. Raises WeightsError where they do not fit."""
+        ...
+
+    def consult(self, inversion: Inversion, progress: Progress | None = None) -> Any:  # noqa: ANN401
+        """The method's Detail for one photo; computed once. It may take minutes where `progress` is worth giving."""
+        ...
+
+    def render(self, detail: Any, edit: Edit) -> Tensor:  # noqa: ANN401
+        """The edited face with the lost detail brought back: 1 x 3 x R x R, unclamped. Pure: equal input, equal bits."""
+        ...
+
+
+def nbytes(detail: object) -> int:
+    """Memory of all tensors in a Detail."""
+    return sum(tensor.nbytes for tensor in _tensors(detail))
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))

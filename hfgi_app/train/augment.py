@@ -1,0 +1,46 @@
+"""Changes to training pictures, N x 3 x R x R in [-1, 1], each row with draws of its own from the given generator."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def flip(pictures: Tensor, rng: torch.Generator) -> Tensor:
+    """Mirror half of the pictures."""
+    mirrored = _uniform(pictures, rng, 1, 0, 1) < 0.5
+    return torch.where(mirrored, pictures.flip(3), pictures)
+
+
+def colour(pictures: Tensor, rng: torch.Generator, strength: float) -> Tensor:
+    """Random brightness, gain and tint; `strength` is the largest change of each."""
+    gain = 1 + _uniform(pictures, rng, 3, -strength, strength)
+    shift = _uniform(pictures, rng, 1, -strength, strength)
+    return (pictures * gain + shift).clamp(-1, 1)
+
+
+def differentiable(pictures: Tensor, rng: torch.Generator) -> Tensor:
+    """What the discriminator sees: brightness shift and translation by up to an eighth (DiffAugment, Zhao et al. 2020)."""
+    shifted = pictures + _uniform(pictures, rng, 1, -0.3, 0.3)
+    reach = pictures.shape[-1] // 8
+    moves = torch.randint(-reach, reach + 1, (pictures.shape[0], 2), generator=rng).tolist()
+    return torch.stack([torch.roll(row, move, (1, 2)) for row, move in zip(shifted, moves, strict=True)])
+
+
+def move(pictures: Tensor, rng: torch.Generator, shift: float, scale: float, turn: float) -> Tensor:
+    """Random similarity: shift in shares of the side, log-scale, turn in radians; reflected beyond the border."""
+    count = pictures.shape[0]
+    draws = torch.rand(count, 4, generator=rng) * 2 - 1
+    angle, zoom = draws[:, 2] * turn, (draws[:, 3] * scale).exp()
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    offsets = draws[:, :2] * 2 * shift
+    rows = [torch.stack((cos, -sin, offsets[:, 0]), 1), torch.stack((sin, cos, offsets[:, 1]), 1)]
+    grid = F.affine_grid(torch.stack(rows, 1).to(pictures.device), list(pictures.shape), align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+
+
+def _uniform(pictures: Tensor, rng: torch.Generator, channels: int, low: float, high: float) -> Tensor:
+    """N x channels x 1 x 1."""
+    draws = torch.rand(pictures.shape[0], channels, 1, 1, generator=rng)
+    return (low + (high - low) * draws).to(pictures.device)

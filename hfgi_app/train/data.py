@@ -1,0 +1,116 @@
+"""Stage `data`: folders of aligned face pictures -> one pack that every other stage reads.
+
+A pack is an .npz: pictures uint8 N x S x S x 3, sharp and test as booleans N, names. Pictures come from a folder's
+`labels.csv` (columns file, and where present split and native_crop_px), else from every picture in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+TEST_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture: sharp means that its native crop was at least as large as the pack's pictures."""
+
+    path: Path
+    sharp: bool
+    test: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """All pictures in memory: N x 3 x S x S uint8, channels last in memory."""
+
+    pictures: Tensor
+    sharp: Tensor
+    test: Tensor
+    names: tuple[str, ...]
+
+    def indices(self, *, test: bool, sharp: bool = False) -> Tensor:
+        """Positions of the training or test pictures, of the sharp ones only where asked."""
+        chosen = self.test if test else ~self.test
+        return (chosen & self.sharp if sharp else chosen).nonzero()[:, 0]
+
+    def batch(self, indices: Tensor, size: int, device: torch.device) -> Tensor:
+        """float32 B x 3 x size x size in [-1, 1]; smaller sizes by area averaging."""
+        pictures = self.pictures[indices].to(device).float() / 127.5 - 1
+        return shrink(pictures, size)
+
+
+def shrink(pictures: Tensor, size: int) -> Tensor:
+    """Area-average to a size that divides the present one."""
+    factor = pictures.shape[-1] // size
+    return torch.nn.functional.avg_pool2d(pictures, factor) if factor > 1 else pictures
+
+
+def entries(folder: Path, size: int) -> list[Entry]:
+    """The pictures of one folder, in a fixed order."""
+    labels = folder / "labels.csv"
+    if not labels.exists():
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        return [Entry(path, True, _is_test(path.name)) for path in paths]
+    with labels.open(newline="", encoding="utf-8") as file:
+        return [_labelled(folder, row, size) for row in csv.DictReader(file)]
+
+
+def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
+    """Read, shrink (Lanczos) and store the pictures of all folders.
+
+    Raises FileNotFoundError where no folder holds a picture.
+    """
+    found = [entry for folder in folders for entry in entries(folder, size)]
+    if not found:
+        raise FileNotFoundError("no picture found; give folders of aligned square JPEG, PNG or WebP files")
+    pictures = np.stack([_read(entry.path, size) for entry in tqdm(found, desc="data", unit="picture")])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("wb") as file:
+        np.savez(
+            file,
+            pictures=pictures,
+            sharp=np.array([entry.sharp for entry in found]),
+            test=np.array([entry.test for entry in found]),
+            names=np.array([entry.path.stem for entry in found]),
+        )
+    return load(out)
+
+
+def load(path: Path) -> Pack:
+    """Read a pack."""
+    with np.load(path) as arrays:
+        pictures = torch.from_numpy(arrays["pictures"]).permute(0, 3, 1, 2)
+        flags = (torch.from_numpy(arrays[key]) for key in ("sharp", "test"))
+        sharp, test = flags
+        return Pack(pictures, sharp, test, tuple(str(name) for name in arrays["names"]))
+
+
+def _labelled(folder: Path, row: dict[str, str], size: int) -> Entry:
+    native = float(row.get("native_crop_px") or size)
+    path = folder / row["file"]
+    if not path.exists():  # a table may name its files from the folder above
+        path = folder.parent / row["file"]
+    split = row.get("split") or ("test" if _is_test(path.name) else "train")
+    return Entry(path, native >= size, split == "test")
+
+
+def _is_test(name: str) -> bool:
+    return int(hashlib.sha1(name.encode()).hexdigest(), 16) % 1000 < TEST_SHARE * 1000
+
+
+def _read(path: Path, size: int) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))

@@ -1,0 +1,237 @@
+"""Stage `generator`: generator, encoder and discriminator together, from small pictures to large.
+
+An encoder that must reconstruct real faces teaches a small generator far sooner than a discriminator alone; half of
+every adversarial batch comes from z, so that the generator can also be sampled. Run it at 64 px, then at 128 px: the
+larger run continues from the smaller one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hfgi_app.networks.discriminator import Discriminator
+from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
+from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
+from hfgi_app.train import augment, data, losses
+from hfgi_app.train.loop import Average, Log, State, load, low_precision, save, sheet
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes and schedule of this stage. Intervals count steps, lengths count pictures."""
+
+    size: int = 128
+    pictures: int = 200_000
+    batch: int = 8
+    dim: int = 256
+    channels: tuple[int, ...] = (256, 256, 256, 128, 64, 32)
+    encoder_widths: tuple[int, int, int, int, int] = (16, 24, 40, 80, 128)
+    head_width: int = 32
+    critic_channels: tuple[int, ...] = (128, 128, 128, 96, 48, 24)
+    learning_rate: float = 2.5e-3
+    decay_from: float = 0.7
+    half_life: float = 3_000
+    critic_every: int = 2
+    r1_every: int = 32
+    r1_weight: float = 1.0
+    matching_every: int = 2
+    matching_from: int = 12_000
+    adversarial_weight: float = 0.15
+    save_every: int = 6_000
+    seed: int = 0
+
+    @property
+    def blocks(self) -> int:
+        """Resolutions from 4 to the size."""
+        return self.size.bit_length() - 2
+
+
+class Trio:
+    """Generator, encoder, discriminator, their optimisers and the averaged weights that are shipped."""
+
+    def __init__(self, plan: Plan, device: torch.device) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan, self.device = plan, device
+        blocks, channels = plan.blocks, plan.channels[: plan.blocks]
+        self.generator_config = GeneratorConfig(channels, plan.dim, min(64, plan.size), mapping_layers=4, noise=False)
+        strides = (2, 1, 2, 2) if plan.size > self.generator_config.hook else (1, 1, 2, 2)
+        self.encoder_config = EncoderConfig(
+            2 * blocks, plan.dim, plan.size, plan.encoder_widths, plan.head_width, (1, 2, 2, 2), strides
+        )
+        self.generator = Generator(self.generator_config).to(device, memory_format=torch.channels_last)
+        self.encoder = E4EEncoder(self.encoder_config).to(device, memory_format=torch.channels_last)
+        self.critic = Discriminator(plan.critic_channels[:blocks]).to(device, memory_format=torch.channels_last)
+        with torch.no_grad():
+            for head in list(self.encoder.heads)[1:]:
+                head.linear.weight.mul_(0.3)
+        self.average = (Average(self.generator, plan.half_life), Average(self.encoder, plan.half_life))
+        parameters = [*self.generator.parameters(), *self.encoder.parameters()]
+        self.optimiser = torch.optim.Adam(parameters, plan.learning_rate, (0.0, 0.99), fused=True)
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), plan.learning_rate, (0.0, 0.99), fused=True)
+        self.seen = 0
+
+    def state(self) -> State:
+        """Everything needed to go on."""
+        return {
+            "seen": self.seen,
+            "size": self.plan.size,
+            "generator_config": asdict(self.generator_config),
+            "encoder_config": asdict(self.encoder_config),
+            "generator": self.generator.state_dict(),
+            "encoder": self.encoder.state_dict(),
+            "critic": self.critic.state_dict(),
+            "generator_average": self.average[0].tensors,
+            "encoder_average": self.average[1].tensors,
+            "optimiser": self.optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+        }
+
+    def resume(self, state: State) -> None:
+        """Go on from a checkpoint of the same size, or grow from one of half the size."""
+        same = state["size"] == self.plan.size
+        renamed = state["critic"] if same else _shift_blocks(state["critic"])
+        modules = (
+            (self.generator, state["generator"]),
+            (self.encoder, state["encoder"]),
+            (self.critic, renamed),
+        )
+        for module, tensors in modules:
+            module.load_state_dict(tensors, strict=same)
+        if not same:
+            self._grow(state)
+            return
+        self.average[0].tensors = {k: v.to(self.device) for k, v in state["generator_average"].items()}
+        self.average[1].tensors = {k: v.to(self.device) for k, v in state["encoder_average"].items()}
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        self.seen = state["seen"]
+
+    def _grow(self, state: State) -> None:
+        """A new block that starts by adding nothing to the picture, so that growing begins where the small model was."""
+        torch.nn.init.zeros_(self.generator.to_rgbs[-1].conv.weight)
+        for average, module, key in zip(
+            self.average, (self.generator, self.encoder), ("generator_average", "encoder_average"), strict=True
+        ):
+            old = {k: v for k, v in state[key].items() if k != "latent_avg"}
+            average.tensors = {**{k: v.clone() for k, v in module.state_dict().items()}, **old}
+
+
+def _shift_blocks(tensors: State) -> State:
+    """The smaller discriminator's blocks are the larger one's later blocks; its first layer is dropped."""
+    kept = {name: value for name, value in tensors.items() if not name.startswith("from_rgb")}
+    return {
+        f"blocks.{int(name.split('.')[1]) + 1}.{name.split('.', 2)[2]}" if name.startswith("blocks.") else name: value
+        for name, value in kept.items()
+    }
+
+
+def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
+    """Train until `plan.pictures` pictures were seen, going on from what the run folder holds."""
+    trio = Trio(plan, device)
+    path = run / f"generator{plan.size}.pt"
+    state = load(path) or load(run / f"generator{plan.size // 2}.pt")
+    if state:
+        trio.resume(state)
+    log = Log(run / "log.jsonl")
+    rng = torch.Generator().manual_seed(plan.seed + trio.seen)
+    every, sharp = pack.indices(test=False), pack.indices(test=False, sharp=plan.size > 64)
+    next_save = trio.seen + plan.save_every
+    with tqdm(total=plan.pictures, initial=trio.seen, desc=f"generator {plan.size}", unit="picture") as bar:
+        while trio.seen < plan.pictures:
+            photos = augment.flip(pack.batch(_draw(every, plan.batch, rng), plan.size, device), rng)
+            reals = augment.flip(pack.batch(_draw(sharp, plan.batch, rng), plan.size, device), rng)
+            log.add(plan.batch, _step(trio, photos, reals, rng))
+            trio.seen += plan.batch
+            bar.update(plan.batch)
+            if trio.seen >= min(next_save, plan.pictures):
+                next_save += plan.save_every
+                save(path, trio.state())
+                figures = evaluate(trio, pack, run / "sheets" / f"generator{plan.size}-{trio.seen:07d}.png")
+                log.write(stage=f"generator{plan.size}", seen=trio.seen, **figures)
+
+
+def _draw(indices: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    return indices[torch.randint(len(indices), (count,), generator=rng)]
+
+
+def _step(trio: Trio, photos: Tensor, reals: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+    plan, step = trio.plan, trio.seen // trio.plan.batch
+    remaining = (plan.pictures - trio.seen) / (plan.pictures * (1 - plan.decay_from))
+    for group in (*trio.optimiser.param_groups, *trio.critic_optimiser.param_groups):
+        group["lr"] = plan.learning_rate * min(1.0, max(remaining, 0.02))
+    values, fakes = _generator_step(trio, photos, rng, step)
+    if step % plan.critic_every == 0:
+        values |= _critic_step(trio, reals, fakes, rng, step)
+    trio.average[0].update(trio.generator, plan.batch)
+    trio.average[1].update(trio.encoder, plan.batch)
+    return values
+
+
+def _generator_step(trio: Trio, photos: Tensor, rng: torch.Generator, step: int) -> tuple[dict[str, Tensor], Tensor]:
+    plan, half = trio.plan, trio.plan.batch // 2
+    photos = torch.cat((augment.colour(photos[:half], rng, 0.1), photos[half:]))
+    with low_precision(trio.device):
+        codes, _ = trio.encoder(photos)
+    codes = codes.float()
+    sampled = trio.generator.mapping(torch.randn(half, plan.dim, generator=rng).to(trio.device))
+    w = torch.cat((codes, sampled[:, None].expand(-1, codes.shape[1], -1)))
+    with low_precision(trio.device):
+        pictures = trio.generator(w)
+    made, fakes = pictures[: plan.batch], pictures[half:]
+    trio.critic.requires_grad_(False)
+    with low_precision(trio.device):
+        score, _ = trio.critic(augment.differentiable(fakes, rng))
+    adversarial = losses.generator_loss(score)
+    base, offsets = codes[:, :1], codes[:, 1:] - codes[:, :1]
+    pixels = losses.multiscale_l1(made, photos)
+    total = 2 * pixels + plan.adversarial_weight * adversarial
+    total = total + 0.02 * offsets.square().mean() + 0.005 * base.square().mean()
+    values = {"pixels": pixels, "adversarial": adversarial, "offsets": offsets.square().mean()}
+    if trio.seen >= plan.matching_from and step % plan.matching_every == 0:
+        with low_precision(trio.device):
+            _, truth = trio.critic(photos)
+            _, features = trio.critic(made)
+        values["matching"] = losses.feature_distance(features, [level.detach() for level in truth])
+        total = total + 2 * values["matching"]
+    trio.optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    trio.optimiser.step()
+    trio.critic.requires_grad_(True)
+    return values, fakes.detach()
+
+
+def _critic_step(trio: Trio, reals: Tensor, fakes: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+    plan = trio.plan
+    with low_precision(trio.device):
+        both = torch.cat((augment.differentiable(reals, rng), augment.differentiable(fakes, rng)))
+        real = trio.critic(both[: len(reals)])[0]
+        fake = trio.critic(both[len(reals) :])[0]
+    total = losses.discriminator_loss(real, fake)
+    values = {"critic": total.detach()}
+    if step % plan.r1_every == 0:
+        values["r1"] = losses.r1_penalty(lambda x: trio.critic(x)[0], augment.differentiable(reals, rng))
+        total = total + values["r1"] * plan.r1_weight / 2 * (plan.r1_every / plan.critic_every)
+    trio.critic_optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    trio.critic_optimiser.step()
+    return values
+
+
+@torch.no_grad()
+def evaluate(trio: Trio, pack: data.Pack, path: Path) -> dict[str, float]:
+    """Test MAE on [0, 1] of the averaged weights, and a sheet: test faces, reconstructions, samples."""
+    generator, encoder = Generator(trio.generator_config), E4EEncoder(trio.encoder_config)
+    generator.load_state_dict(trio.average[0].tensors)
+    encoder.load_state_dict(trio.average[1].tensors)
+    generator, encoder = generator.to(trio.device).eval(), encoder.to(trio.device).eval()
+    photos = pack.batch(pack.indices(test=True)[:64], trio.plan.size, trio.device)
+    made = torch.cat([generator(encoder(part)[0]) for part in photos.split(16)])
+    z = torch.randn(12, trio.plan.dim, generator=torch.Generator().manual_seed(1)).to(trio.device)
+    w = generator.mapping(z)[:, None].expand(-1, trio.generator_config.rows, -1)
+    sheet(path, [photos[:12], made[:12], generator(w)])
+    return {"test_mae": round(float((made.clamp(-1, 1) - photos).abs().mean()) / 2, 5)}
