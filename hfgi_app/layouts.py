@@ -3,13 +3,12 @@
     hfgi    state_dict with encoder. decoder. residue. grid_align., and latent_avg   (Wang et al. 2022)
     e4e     state_dict with encoder. decoder., and latent_avg                        (Tov et al. 2021)
 
-Both directions are strict: a name without a rule is an error here, a parameter without a tensor is one when it is loaded.
+Both ways are strict: a name without a rule is an error here, a parameter without a tensor is one when it is loaded.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -130,16 +129,13 @@ def encoder(state: Tensors, latent_avg: Tensor) -> tuple[Config, Tensors]:
 
     latent_avg: rows x dim, 1 x dim or dim.
     """
-    rows = len({name.split(".")[1] for name in state if name.startswith("styles.")})
-    depth = len({name for name in state if re.match(r"styles\.0\.convs\.\d+\.weight", name)})
+    depth = _count(state, r"styles\.0\.convs\.(\d+)\.weight", 1, 8)
+    stages = [_size(state, f"body.{unit}.res_layer.1.weight", 0) for unit in FIRST_UNITS]
     config = EncoderConfig(
-        rows=rows,
+        rows=_count(state, r"styles\.(\d+)\.", 1, 64),
         dim=_size(state, "styles.0.linear.weight", 0),
-        size=2**depth * 2 ** len(UNITS),
-        widths=(
-            _size(state, "input_layer.0.weight", 0),
-            *(_size(state, f"body.{first}.res_layer.1.weight", 0) for first in FIRST_UNITS),
-        ),
+        size=2 ** (depth + len(UNITS)),
+        widths=(_size(state, "input_layer.0.weight", 0), stages[0], stages[1], stages[2], stages[3]),
         head_width=_size(state, "styles.0.convs.0.weight", 0),
         units=UNITS,
     )
@@ -150,13 +146,13 @@ def encoder(state: Tensors, latent_avg: Tensor) -> tuple[Config, Tensors]:
 
 def generator(state: Tensors) -> tuple[Config, Tensors]:
     """GeneratorConfig fields and Generator tensors of a StyleGAN2 in the widespread PyTorch layout."""
-    blocks = len({name.split(".")[1] for name in state if name.startswith("to_rgbs.")})
+    blocks = _count(state, r"to_rgbs\.(\d+)\.", 4, 10)  # at least up to the hook
     upper = (_size(state, f"convs.{2 * block + 1}.conv.weight", 1) for block in range(blocks))
     config = GeneratorConfig(
         channels=(_size(state, "input.input", 1), *upper),
         dim=_size(state, "conv1.conv.modulation.weight", 1),
         hook=HOOK,
-        mapping_layers=len({name.split(".")[1] for name in state if name.startswith("style.")}),
+        mapping_layers=_count(state, r"style\.(\d+)\.", 1, 16),
     )
     for name in [name for name in state if name.endswith(".kernel")]:
         _check_kernel(name, state.pop(name))
@@ -167,14 +163,14 @@ def generator(state: Tensors) -> tuple[Config, Tensors]:
 
 def alignment(state: Tensors) -> tuple[Config, Tensors]:
     """Arguments and tensors of DistortionAlignment (published as grid_align)."""
-    firsts = ("conv_layer1.0.weight", *(f"conv_layer{i}.0.res_layer.1.weight" for i in (2, 3, 4)))
+    firsts = ["conv_layer1.0.weight", *(f"conv_layer{stage}.0.res_layer.1.weight" for stage in (2, 3, 4))]
     config = {"widths": [_size(state, name, 0) for name in firsts]}
     return config, _renamed(state, GRID_ALIGN, "grid_align")
 
 
 def consultation(state: Tensors) -> tuple[Config, Tensors]:
     """Arguments and tensors of ConsultationEncoder (published as residue)."""
-    firsts = ("conv_layer1.0.weight", *(f"conv_layer{i}.0.res_layer.1.weight" for i in (2, 3)))
+    firsts = ["conv_layer1.0.weight", *(f"conv_layer{stage}.0.res_layer.1.weight" for stage in (2, 3))]
     config = {
         "features": _size(state, "condition_scale3.2.weight", 0),
         "widths": [_size(state, name, 0) for name in firsts],
@@ -221,7 +217,20 @@ def _rename(name: str, rules: tuple[Rule, ...]) -> str:
 def _size(state: Tensors, name: str, axis: int) -> int:
     if name not in state or state[name].dim() <= axis:
         raise WeightsError(f"The file lacks the parameter {name} that tells its network's size; it may be damaged.")
-    return state[name].shape[axis]
+    return _plausible(name, state[name].shape[axis], 1, 4096)
+
+
+def _count(state: Tensors, pattern: str, least: int, most: int) -> int:
+    """How many different numbers the names matching the pattern carry."""
+    found = {match[1] for match in (re.match(pattern, name) for name in state) if match}
+    return _plausible(pattern.replace("\\", "").replace("(d+)", "N"), len(found), least, most)
+
+
+def _plausible(name: str, value: int, least: int, most: int) -> int:
+    """Sizes are believed before anything is built from them, so a damaged file must not ask for a huge network."""
+    if not least <= value <= most:
+        raise WeightsError(f"The file's {name} tells a size of {value}; expected {least} to {most}.")
+    return value
 
 
 def _unpadded(name: str, tensor: Tensor) -> Tensor:

@@ -1,0 +1,261 @@
+"""Weights files: the published ones by name, fetching and converting them, and safetensors files of our own.
+
+A safetensors file here carries text metadata: "config" is JSON, one network's constructor arguments by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hfgi_app.errors import WeightsError
+from hfgi_app.pickles import check_file
+from hfgi_app.pickles import read_pickle as read_pickle
+
+Tensors = dict[str, Tensor]
+Metadata = dict[str, str]
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """One published file.
+
+    repo: its Hugging Face Hub repository, or None where no mirror is known: users bring such a file themselves.
+    source: where its authors give it. sha256, size (bytes): None where they were never published.
+    """
+
+    name: str
+    file: str
+    repo: str | None
+    source: str
+    sha256: str | None
+    size: int | None
+    licence: str
+    about: str
+
+
+E4E_SOURCE = "https://github.com/omertov/encoder4editing"
+CATALOGUE = (
+    WeightSpec(
+        name="e4e-ffhq",
+        file="pretrained_models/encoder4editing/e4e_ffhq_encode.pt",
+        repo="AIRI-Institute/HairFastGAN",
+        source=E4E_SOURCE,
+        sha256="2ace1d9a8c05c10a399bcd500b8dda118f759ff1aac89dbdab7435f2136a0999",
+        size=1_201_649_680,
+        licence="MIT (encoder), NVIDIA Source Code Licence, non-commercial (generator)",
+        about="e4e encoder, FFHQ 1024 px generator and average code (Tov et al. 2021)",
+    ),
+    WeightSpec(
+        name="hfgi-ffhq",
+        file="ckpt.pt",
+        repo=None,
+        source="https://github.com/Tengfei-Wang/HFGI",
+        sha256=None,
+        size=None,
+        licence="none stated",
+        about="HFGI for faces: encoder, generator, alignment and consultation (Wang et al. 2022)",
+    ),
+    WeightSpec(
+        name="age",
+        file="age.pt",
+        repo=None,
+        source=E4E_SOURCE,
+        sha256="50074516b1629707d89b5e43d6b8abd1792212fa3b961a87a11323d6a5222ae0",
+        size=2_808,
+        licence="MIT",
+        about="InterfaceGAN direction, older (1 x 512)",
+    ),
+    WeightSpec(
+        name="smile",
+        file="smile.pt",
+        repo=None,
+        source=E4E_SOURCE,
+        sha256="817a7e732b59dee9eba862bec8bd7e8373568443bc9f9731a21cf9b0356f0653",
+        size=2_808,
+        licence="MIT",
+        about="InterfaceGAN direction, smiling (1 x 512)",
+    ),
+    WeightSpec(
+        name="pose",
+        file="pose.pt",
+        repo=None,
+        source=E4E_SOURCE,
+        sha256="736e0eacc8488fa0b020a2e7bd256b957284c364191dfea693705e5d06d43e7d",
+        size=37_624,
+        licence="MIT",
+        about="InterfaceGAN direction, head turn (1 x 18 x 512)",
+    ),
+    WeightSpec(
+        name="ffhq-pca",
+        file="ffhq_pca.pt",
+        repo=None,
+        source=E4E_SOURCE,
+        sha256="4d7f9df1c96180d9026b9cb8d04753579fbf385f321a9d0e263641601c5e5d36",
+        size=167_562,
+        licence="MIT",
+        about="GANSpace: mean, 80 principal components and deviations of the codes",
+    ),
+)
+
+
+def spec(name: str) -> WeightSpec:
+    """The catalogue's entry of that name. Raises WeightsError where there is none."""
+    for entry in CATALOGUE:
+        if entry.name == name:
+            return entry
+    raise WeightsError(f"There are no weights named {name!r:.40}; known are {_few(e.name for e in CATALOGUE)}.")
+
+
+def fetch(wanted: WeightSpec, progress: Progress | None = None) -> Path:
+    """Path of the file in the Hub's cache, downloaded where it is not there yet and checked.
+
+    An interrupted download resumes. Without `progress` the Hub shows its own bar on standard error.
+    Raises WeightsError where the file has no mirror, cannot be reached, or is not the expected one.
+    """
+    if wanted.repo is None:
+        hint = f"get {Path(wanted.file).name} from {wanted.source} and pass its path or folder"
+        raise WeightsError(f"{wanted.name} has no mirror to fetch from; {hint}.")
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    path = try_to_load_from_cache(wanted.repo, wanted.file)
+    if not isinstance(path, str):
+        try:
+            path = hf_hub_download(wanted.repo, wanted.file, tqdm_class=_bar(progress))
+        except Exception as error:  # the Hub's client raises from several libraries
+            hint = "check the connection and fetch again (it resumes)"
+            raise WeightsError(f"{wanted.name} could not be fetched from {wanted.repo}; {hint}.") from error
+    verify(wanted, Path(path))
+    return Path(path)
+
+
+def verify(wanted: WeightSpec, path: Path) -> None:
+    """Compare a file with its catalogue entry. A wrong one in the Hub's cache is removed, to be fetched again.
+
+    Raises WeightsError where it differs.
+    """
+    if wanted.sha256 in (None, sha256(path)):
+        return
+    if path.is_symlink():
+        path.resolve().unlink()
+        path.unlink()
+    raise WeightsError(f"{path.name} is not the published {wanted.name} or is damaged; fetch it again.")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes. Raises WeightsError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path.name} cannot be read: {error.strerror or 'it is no file'}.") from None
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata) -> None:
+    """Write a safetensors file whole or not at all. Raises OSError where the folder cannot be written."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished, metadata)
+        unfinished.replace(path)
+    except SafetensorError as error:  # how a folder without room or permission shows
+        raise OSError(str(error)) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[Tensors, Metadata]:
+    """Tensors (mapped, on the CPU) and metadata. Raises WeightsError for a missing, foreign or damaged file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise WeightsError(f"{path.name} is missing; expected a safetensors file there.") from None
+    except (OSError, SafetensorError):
+        raise WeightsError(f"{path.name} is no readable safetensors file; it is foreign or damaged.") from None
+
+
+def part(tensors: Mapping[str, Tensor], name: str) -> Tensors:
+    """Tensors whose names begin with "name.", without it."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def converted(path: Path, translate: Callable[[Any], tuple[Tensors, Metadata]]) -> tuple[Tensors, Metadata]:
+    """A published checkpoint by our names, translated once and kept beside it as "<file>.safetensors".
+
+    The kept file remembers the source's sha256 and is made anew when the source changed. In a folder that cannot be
+    written the result stays in memory. Raises WeightsError as `read_pickle` and `translate` do.
+    """
+    check_file(path)
+    digest = sha256(path)
+    beside = path.with_name(f"{path.name}.safetensors")
+    try:
+        tensors, metadata = load(beside)
+        if metadata.get("source_sha256") == digest:
+            return tensors, metadata
+    except WeightsError:
+        pass  # not there yet, or damaged: made below
+    tensors, metadata = translate(read_pickle(path))
+    metadata = {**metadata, "source_sha256": digest}
+    try:
+        save(beside, tensors, metadata)
+    except OSError:
+        return tensors, metadata
+    return load(beside)
+
+
+def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Put tensors into a module, which may be on the meta device; they take the module's number types.
+
+    what: the subject of the error's sentence, such as "the encoder weights". Batch counters, which no network here
+    reads, may be missing. Raises WeightsError where names or shapes differ.
+    """
+    own = module.state_dict()
+    counters = (name for name in own if name.endswith("num_batches_tracked"))
+    given = {name: torch.zeros((), dtype=torch.long) for name in counters} | dict(tensors)
+    missing, unknown = own.keys() - given.keys(), given.keys() - own.keys()
+    misshapen = [name for name in own.keys() & given.keys() if own[name].shape != given[name].shape]
+    faults = [f"lack {_few(missing)}"] if missing else []
+    faults += [f"have the unknown {_few(unknown)}"] if unknown else []
+    faults += [f"have {name} as {_shape(given[name])}, not {_shape(own[name])}" for name in sorted(misshapen)[:1]]
+    if faults:
+        raise WeightsError(f"{what[0].upper()}{what[1:]} do not fit their network: they {' and '.join(faults)}.")
+    module.load_state_dict({name: given[name].to(own[name].dtype) for name in own}, assign=True)
+
+
+def _bar(progress: Progress | None) -> type[Any] | None:
+    """The Hub's progress bar, telling `progress` as well."""
+    if progress is None:
+        return None
+    from huggingface_hub.utils.tqdm import tqdm
+
+    report = progress
+
+    class Bar(tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            shown: bool | None = super().update(n)
+            report(int(self.n), int(self.total or 0))
+            return shown
+
+    return Bar
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(str(size) for size in tensor.shape) or "a number"
+
+
+def _few(names: Iterable[str]) -> str:
+    """The first few names, for a sentence."""
+    known = sorted(names)
+    return ", ".join(known[:4]) + (f" and {len(known) - 4} more" if len(known) > 4 else "")
