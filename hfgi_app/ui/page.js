@@ -1,0 +1,347 @@
+// The page: sliders, history, opening photos, comparing, downloading. `element` is what Gradio gives its HTML component.
+
+const root = element.querySelector("#studio");
+const part = (name) => root.querySelector(`[data-part="${name}"]`);
+const rows = [...root.querySelectorAll(".row")];
+const canvas = makeCanvas(part("canvas"));
+const live = makeLive(post, show, (error) => say(sentence(error)));
+let visit = "", source = null, opening = null, returning = null, resting = null;
+let past = [], now = -1;
+
+const hide = (name, on) => { part(name).hidden = on; };
+const say = (text) => { part("message").textContent = text; hide("alert", !text); };
+
+// --- the server -------------------------------------------------------------------------------------------------------
+
+async function post(path, fields, again = true) {
+  const response = await fetch(`studio/${path}`, { method: "POST", body: JSON.stringify(fields), headers: { "X-Visit": visit } });
+  if (response.status === 410 && again && source) {  // put away while the page slept: hand the photo in again
+    await (returning ??= read(source).finally(() => { returning = null; progress(null); }));
+    return post(path, fields, false);
+  }
+  if (!response.ok) throw new Error(await reason(response));
+  return response;
+}
+
+async function reason(response) {
+  const fields = await response.json().catch(() => ({}));
+  return fields.message ?? "The studio gave no answer; reload the page.";
+}
+
+const sentence = (error) => (error instanceof TypeError ? "The studio cannot be reached; check the connection." : error.message);
+
+// --- recipes and rows -------------------------------------------------------------------------------------------------
+
+const range = (row) => row.querySelector('input[type="range"]');
+const field = (row) => row.querySelector('input[type="text"]');
+const home = (row) => Number(row.dataset.home);
+const isIdentity = (recipe) => !Object.keys(recipe.strengths).length;
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+function readRecipe() {
+  const values = Object.fromEntries(rows.map((row) => [row.dataset.name, Number(range(row).value)]));
+  const { keep, ...strengths } = values;
+  for (const name in strengths) if (!strengths[name]) delete strengths[name];
+  return { strengths, prompts: [], method: root.querySelector(".methods :checked").value, keep };
+}
+
+function writeRecipe({ strengths, method, keep }) {
+  const values = { ...strengths, keep };
+  for (const row of rows) setRow(row, values[row.dataset.name] ?? 0);
+  for (const radio of root.querySelectorAll(".methods input")) radio.checked = radio.value === method;
+}
+
+function setRow(row, value) {
+  range(row).value = value;
+  drawRow(row);
+}
+
+function drawRow(row) {
+  const track = range(row), [low, high, value] = [track.min, track.max, track.value].map(Number);
+  const at = (number) => (number - low) / (high - low);
+  track.style.setProperty("--zero", at(home(row)));
+  track.style.setProperty("--from", at(Math.min(value, home(row))));
+  track.style.setProperty("--to", at(Math.max(value, home(row))));
+  track.setAttribute("aria-valuetext", (field(row).value = format(row, value)));
+  row.classList.toggle("edited", value !== home(row));
+  const group = row.closest(".group");
+  group?.classList.toggle("edited", group.querySelector(".row.edited") !== null);
+}
+
+function format(row, value) {
+  const decimals = (range(row).step.split(".")[1] ?? "").length;
+  const sign = value < 0 ? "\u2212" : value > 0 && home(row) === 0 ? "+" : "";
+  return sign + Math.abs(value).toFixed(decimals) + row.dataset.unit;
+}
+
+// --- editing ----------------------------------------------------------------------------------------------------------
+
+// A slider moves: a live frame. `rest` follows when the hand lets go.
+function move() {
+  const recipe = readRecipe();
+  clearTimeout(resting);
+  root.dataset.sharp = "false";
+  hide("hint", true);
+  if (isIdentity(recipe)) original();
+  else live.move(recipe);
+  drawTools();
+}
+
+// The hand rests: one step of history, and the whole picture at full size.
+function rest() {
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    const recipe = readRecipe();
+    if (!same(recipe, past[now])) { past = [...past.slice(0, now + 1), recipe]; now++; }
+    if (!isIdentity(recipe)) live.settle(recipe);
+    drawTools();
+  }, 120);
+}
+
+function change() { move(); rest(); }
+
+function original() {
+  live.drop();
+  canvas.original();
+  root.dataset.sharp = "true";
+}
+
+function show(kind, bitmap, isNewest) {
+  say("");
+  if (kind === "frame") return canvas.frame(bitmap);
+  canvas.whole(bitmap);
+  root.dataset.sharp = String(isNewest);
+}
+
+function travel(steps) {
+  if (!past[now + steps]) return;
+  now += steps;
+  writeRecipe(past[now]);
+  change();
+}
+
+function reset(some) {
+  for (const row of some) setRow(row, home(row));
+  change();
+}
+
+function drawTools() {
+  const empty = part("picture").hidden;
+  part("undo").disabled = now <= 0;
+  part("redo").disabled = now >= past.length - 1;
+  part("reset").disabled = !root.querySelector(".row.edited");
+  for (const name of ["download", "wipe", "hold", "forget"]) part(name).disabled = empty;
+}
+
+// --- photos -----------------------------------------------------------------------------------------------------------
+
+// what: {file} or {example}, and {face} where one was picked. The old photo stays until the new one is ready.
+async function open(what, recipe = null) {
+  if (what.file?.size > LIMIT) return say(`The photo is larger than ${LIMIT / 2 ** 20} MB; save a smaller copy of it.`);
+  opening?.abort();
+  const mine = (opening = new AbortController());
+  say("");
+  try {
+    const photo = await read(what, mine.signal);
+    live.drop();
+    const response = await post("picture", { sequence: 0, recipe: {} }, false);
+    const bitmap = await createImageBitmap(await response.blob());
+    if (mine !== opening) return;
+    source = what;
+    place(photo, bitmap, recipe);
+  } catch (error) {
+    if (mine === opening) say(sentence(error));
+  } finally {
+    if (mine === opening) { opening = null; progress(null); }
+  }
+}
+
+// Send a photo and follow what the server says it is doing. Gives its face square, or throws one sentence.
+async function read({ file, example, face }, signal) {
+  progress(0, file ? "Sending the photo" : "Opening the photo");
+  const query = new URLSearchParams(Object.entries({ example, face }).filter(([, value]) => value !== undefined));
+  const response = await fetch(`studio/open?${query}`, { method: "POST", body: file, headers: { "X-Visit": visit }, signal });
+  if (!response.ok) throw new Error(await reason(response));
+  let text = "";
+  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+    const lines = (text + chunk).split("\n");
+    text = lines.pop();
+    for (const { ratio, doing, photo, message } of lines.map(JSON.parse)) {
+      if (message) throw new Error(message);
+      if (photo) return photo;
+      progress(ratio, doing);
+    }
+  }
+  throw new Error("The photo did not arrive whole; open it again.");
+}
+
+function place(photo, bitmap, recipe) {
+  part("picture").style.setProperty("--wide", photo.width);
+  part("picture").style.setProperty("--high", photo.height);
+  canvas.open(bitmap, photo.quad);
+  hide("picture", false);
+  hide("empty", true);
+  hide("hint", !recipe);
+  drawFaces(photo);
+  for (const button of root.querySelectorAll(".examples button"))
+    button.setAttribute("aria-pressed", String(button.dataset.example === source.example));
+  writeRecipe(recipe ?? { ...readRecipe(), strengths: {} });
+  past = [readRecipe()];
+  now = 0;
+  if (recipe) live.settle(recipe);
+  root.dataset.sharp = String(!recipe);
+  drawTools();
+}
+
+function drawFaces({ faces, face }) {
+  hide("faces", faces < 2);
+  const caption = document.createElement("span");
+  caption.textContent = "Face";
+  const buttons = Array.from({ length: faces }, (_, index) => {
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", textContent: index + 1, title: `Edit face ${index + 1}, counted from the left` });
+    button.setAttribute("aria-pressed", String(index === face));
+    button.onclick = () => open({ ...source, face: index });
+    return button;
+  });
+  part("faces").replaceChildren(caption, ...buttons);
+}
+
+function progress(ratio, doing = "") {
+  hide("progress", ratio === null);
+  part("doing").textContent = doing;
+  part("done").style.transform = `scaleX(${Math.max(0.04, ratio ?? 0)})`;
+  part("inspector").inert = ratio !== null;
+  root.setAttribute("aria-busy", String(ratio !== null));
+}
+
+async function forget() {
+  await fetch("studio/close", { method: "POST", body: visit, keepalive: true });
+  source = null;
+  live.drop();
+  canvas.clear();
+  hide("picture", true);
+  hide("empty", false);
+  hide("faces", true);
+  hide("hint", true);
+  reset(rows);
+  drawTools();
+}
+
+async function download() {
+  progress(0.5, "Preparing the picture at full size");
+  try {
+    const picture = await (await post("export", { recipe: readRecipe() })).blob();
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(picture);
+    link.download = `${(source.file?.name ?? "example").replace(/\.[^.]*$/, "")}-edited.png`;
+    link.click();
+    setTimeout(URL.revokeObjectURL, 60000, link.href);
+  } catch (error) {
+    say(sentence(error));
+  } finally {
+    progress(null);
+  }
+}
+
+// --- comparing --------------------------------------------------------------------------------------------------------
+
+function hold(on) {
+  canvas.hold(on);
+  hide("before", !on && part("wiper").hidden);
+  hide("after", on || part("wiper").hidden);
+}
+
+function wipe() {
+  const on = part("wiper").hidden;
+  hide("wiper", !on);
+  part("wipe").setAttribute("aria-pressed", String(on));
+  canvas.wipeAt(on ? Number(part("wiper").value) : null);
+  hold(false);
+}
+
+// --- hands ------------------------------------------------------------------------------------------------------------
+
+function wireRows() {
+  for (const row of rows) {
+    range(row).addEventListener("input", () => { drawRow(row); move(); });
+    range(row).addEventListener("change", rest);
+    field(row).addEventListener("focus", () => field(row).select());
+    field(row).addEventListener("change", () => {
+      const value = parseFloat(field(row).value.replace("\u2212", "-").replace(",", "."));
+      setRow(row, Number.isFinite(value) ? value : range(row).value);
+      change();
+    });
+    row.querySelector("button").addEventListener("click", () => { reset([row]); range(row).focus(); });
+    row.addEventListener("dblclick", (event) => { if (event.target !== field(row)) reset([row]); });
+    drawRow(row);
+  }
+  for (const radio of root.querySelectorAll(".methods input")) radio.addEventListener("change", change);
+  part("search").addEventListener("input", () => {
+    const wanted = part("search").value.trim().toLowerCase();
+    for (const row of root.querySelectorAll(".group .row")) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    for (const group of root.querySelectorAll(".group")) group.hidden = !group.querySelector(".row:not([hidden])");
+  });
+}
+
+function wireTools() {
+  const click = (name, act) => part(name).addEventListener("click", act);
+  click("undo", () => travel(-1));
+  click("redo", () => travel(1));
+  click("reset", () => reset(rows));
+  click("wipe", wipe);
+  click("download", download);
+  click("forget", forget);
+  click("dismiss", () => say(""));
+  for (const name of ["open", "choose"]) click(name, () => part("file").click());
+  part("wiper").addEventListener("input", () => canvas.wipeAt(Number(part("wiper").value)));
+  for (const name of ["hold", "canvas"]) {
+    part(name).addEventListener("pointerdown", () => hold(true));
+    for (const end of ["pointerup", "pointercancel", "pointerleave"]) part(name).addEventListener(end, () => hold(false));
+  }
+  for (const button of root.querySelectorAll(".examples button"))
+    button.addEventListener("click", () => open({ example: button.dataset.example }));
+}
+
+function wireFiles() {
+  part("file").addEventListener("change", () => {
+    if (part("file").files[0]) open({ file: part("file").files[0] });
+    part("file").value = "";
+  });
+  document.addEventListener("paste", ({ clipboardData }) => clipboardData.files[0] && open({ file: clipboardData.files[0] }));
+  document.addEventListener("dragover", (event) => { event.preventDefault(); part("stage").classList.add("dropping"); });
+  for (const end of ["dragleave", "drop"]) document.addEventListener(end, () => part("stage").classList.remove("dropping"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    const [file] = event.dataTransfer.files;
+    if (file) open({ file });
+    else say("Drop a picture file, not a link to one.");
+  });
+}
+
+function wireKeys() {
+  const typing = (event) => event.target.matches?.('input[type="text"], input[type="search"]');
+  const pressable = (event) => event.target.closest?.("button:not([data-part='hold']), [type='radio']");
+  document.addEventListener("keydown", (event) => {
+    if (typing(event)) return;
+    const key = event.key.toLowerCase(), command = event.ctrlKey || event.metaKey;
+    if (command && key === "z") { event.preventDefault(); travel(event.shiftKey ? 1 : -1); }
+    else if (key === "w" && !command && !part("wipe").disabled) wipe();
+    else if (key === " " && !pressable(event)) { event.preventDefault(); hold(true); }
+  });
+  document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
+}
+
+function start() {
+  visit = root.dataset.visit;
+  wireRows();
+  wireTools();
+  wireFiles();
+  wireKeys();
+  addEventListener("pagehide", () => navigator.sendBeacon("studio/close", visit));
+  if (WELCOME) open({ example: WELCOME.example }, WELCOME.recipe);
+  else { progress(null); hide("empty", false); drawTools(); }
+}
+
+if (root.dataset.visit) start();
+else root.addEventListener("visit", start, { once: true });

@@ -1,0 +1,98 @@
+"""The page as HTML, style and script: built once from the catalogue of the loaded models."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from hfgi_app import images
+from hfgi_app.models import Models
+from hfgi_app.types import EditRecipe, Method, Slider
+from hfgi_app.ui.icons import ICONS
+
+FOLDER = Path(__file__).parent
+MANY = 12
+"""From here on sliders can be searched."""
+THUMBNAIL = 96
+FAMILIES = {"interfacegan": "Face", "ganspace": "Features"}
+"""What people read over the sliders of a family; others go by their own name."""
+KEEP = Slider("keep", "Keep detail", 0, 1, 0.05, "", "")
+
+
+def style() -> str:
+    """The style sheet, for the head of the document."""
+    return f"<style>{(FOLDER / 'page.css').read_text('utf-8')}</style>"
+
+
+def script(models: Models, examples: dict[str, Path]) -> str:
+    """The script that runs once the page is there."""
+    values = {"LIMIT": images.MAX_BYTES, "WELCOME": _welcome(models.sliders(), list(examples))}
+    constants = [f"const {name} = {json.dumps(value)};" for name, value in values.items()]
+    sources = [(FOLDER / name).read_text("utf-8") for name in ("canvas.js", "live.js", "page.js")]
+    return "\n".join(constants + sources)
+
+
+def body(models: Models, examples: dict[str, Path]) -> str:
+    """The page itself."""
+    sliders = models.sliders()
+    return Template((FOLDER / "page.html").read_text("utf-8")).substitute(
+        ICONS,
+        model=escape(models.label),
+        note=escape(models.note),
+        search="" if len(sliders) > MANY else "hidden",
+        groups="".join(_group(family, list(rows)) for family, rows in groupby(sliders, key=lambda each: each.family)),
+        methods="".join(_method(method, index == 0) for index, method in enumerate(models.methods())),
+        keep=_row(KEEP, home=EditRecipe().keep),
+        examples="".join(_example(index, name, path) for index, (name, path) in enumerate(examples.items())),
+    )
+
+
+def _group(family: str, sliders: list[Slider]) -> str:
+    title = FAMILIES.get(family, family[:1].upper() + family[1:])
+    return f'<section class="group"><h2>{escape(title)}</h2>{"".join(map(_row, sliders))}</section>'
+
+
+def _row(slider: Slider, home: float = 0) -> str:
+    name, label = escape(slider.name), escape(slider.label)
+    limits = f'min="{slider.low:g}" max="{slider.high:g}" step="{slider.step:g}"'
+    return f"""
+        <div class="row" data-name="{name}" data-home="{home:g}" data-unit="{escape(slider.unit)}">
+          <label for="{name}" title="{label}">{label}</label>
+          <input type="range" id="{name}" {limits} value="{home:g}">
+          <input type="text" inputmode="decimal" aria-label="{label}, value">
+          <button type="button" title="Back to {home:g}" aria-label="Reset {label}">{ICONS["icon_reset"]}</button>
+        </div>"""
+
+
+def _method(method: Method, chosen: bool) -> str:
+    name, checked = escape(method.name), "checked" if chosen else ""
+    return (
+        f'<label title="{escape(method.paper)}"><input type="radio" name="method" value="{name}" {checked}>'
+        f"{escape(method.label)}</label>"
+    )
+
+
+def _example(index: int, name: str, path: Path) -> str:
+    photo = images.read(path)
+    height, width = photo.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 5, (width - side) // 2
+    small = images.scale(photo[top : top + side, left : left + side], THUMBNAIL)
+    data = base64.b64encode(images.encode(small, "JPEG", quality=80)).decode("ascii")
+    return (
+        f'<button type="button" data-example="{escape(name)}" aria-pressed="false" aria-label="Example {index + 1}">'
+        f'<img src="data:image/jpeg;base64,{data}" alt=""></button>'
+    )
+
+
+def _welcome(sliders: list[Slider], examples: list[str]) -> dict[str, Any] | None:
+    """What the page opens on: the first example, a good way along its first slider."""
+    if not examples:
+        return None
+    recipe = EditRecipe(((sliders[0].name, 0.6 * sliders[0].high),)) if sliders else EditRecipe()
+    return {"example": examples[0], "recipe": json.loads(recipe.to_json())}

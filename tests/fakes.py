@@ -1,0 +1,109 @@
+"""Models and a session that need no weights: quick, exact, and easy to see in the pixels.
+
+A fake edit adds light to the feathered face square: `tone/red` to the red channel and so on, 10 levels a unit.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from hfgi_app.errors import NoFaceError, PhotoError
+from hfgi_app.types import EditRecipe, Method, Photo, Slider
+
+SIZE = 256
+FEATHER = 0.08
+
+
+class FakeModels:
+    name = "fake"
+    label = "Fake model, 256 px"
+    note = "Adds light instead of age: for tests."
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds  # how long one frame takes
+
+    def sliders(self) -> list[Slider]:
+        tones = [Slider(f"tone/{name}", name.title(), -5, 5, 0.1, "", "Tone") for name in ("red", "green", "blue")]
+        return [*tones, Slider("light/exposure", "Exposure", -20, 40, 1, "\N{DEGREE SIGN}", "Light")]
+
+    def methods(self) -> list[Method]:
+        return [Method("hfgi", "HFGI", "Wang et al. 2022"), Method("e4e", "e4e only", "Tov et al. 2021")]
+
+
+class FakeSession:
+    """The surface of EditSession. A plain photo has no face; one at least twice as wide as high has two."""
+
+    def __init__(self, models: FakeModels) -> None:
+        self.models = models
+        self.photo: Photo | None = None
+        self.quad = np.zeros((4, 2))
+        self.faces = self.face = 0
+        self.nbytes = 0
+
+    def open(self, photo, *, face_index=None, aligned=False, progress=None):
+        for ratio, doing in ((0.2, "Finding the face"), (0.6, "Learning the face")):
+            if progress:
+                progress(ratio, doing)
+            time.sleep(self.models.seconds)
+        if photo.std() < 4:
+            raise NoFaceError("There is no face in this photo; choose one that shows a face.")
+        height, width = photo.shape[:2]
+        faces = 2 if width >= 2 * height else 1
+        if not 0 <= (face_index or 0) < faces:
+            raise NoFaceError(f"There is no face {face_index} in this photo.")
+        self.photo, self.faces, self.face, self.nbytes = photo, faces, face_index or 0, photo.nbytes
+        centre = np.array([width * (self.face + 0.5) / faces, height * 0.45])
+        right = 0.32 * min(height, width / faces) * np.array([np.cos(0.1), np.sin(0.1)])
+        down = np.array([-right[1], right[0]])
+        self.quad = np.stack(
+            [centre - right - down, centre - right + down, centre + right + down, centre + right - down]
+        )
+
+    def preview(self, recipe: EditRecipe) -> Photo:
+        time.sleep(self.models.seconds)
+        photo, part = self._opened(), (np.arange(SIZE) + 0.5) / SIZE
+        points = self.quad[0] + part[None, :, None] * self._right() + part[:, None, None] * self._down()
+        column, row = np.floor(points).astype(int).transpose(2, 0, 1)
+        square = photo[row.clip(0, photo.shape[0] - 1), column.clip(0, photo.shape[1] - 1)]
+        return _add(square, self._light(recipe))
+
+    def render(self, recipe: EditRecipe) -> Photo:
+        time.sleep(self.models.seconds)
+        photo = self._opened()
+        if recipe.is_identity:
+            return photo.copy()
+        rows, columns = np.mgrid[: photo.shape[0], : photo.shape[1]] + 0.5
+        points = np.stack([columns, rows], -1) - self.quad[0]
+        across = points @ self._right() / (self._right() @ self._right())
+        along = points @ self._down() / (self._down() @ self._down())
+        return _add(photo, (_ramp(across) * _ramp(along))[..., None] * self._light(recipe))
+
+    def close(self) -> None:
+        self.photo, self.nbytes = None, 0
+
+    def _opened(self) -> Photo:
+        if self.photo is None:
+            raise PhotoError("No photo is open.")
+        return self.photo
+
+    def _right(self):
+        return self.quad[3] - self.quad[0]
+
+    def _down(self):
+        return self.quad[1] - self.quad[0]
+
+    def _light(self, recipe: EditRecipe):
+        strengths = dict(recipe.strengths)
+        tones = np.array([strengths.get(f"tone/{name}", 0.0) for name in ("red", "green", "blue")])
+        return 10 * tones + strengths.get("light/exposure", 0.0)
+
+
+def _ramp(at):
+    part = np.clip(np.minimum(at, 1 - at) / FEATHER, 0, 1)
+    return part * part * (3 - 2 * part)
+
+
+def _add(photo: Photo, light) -> Photo:
+    return np.clip(photo + light, 0, 255).round().astype(np.uint8)

@@ -1,0 +1,242 @@
+"""The server's side of the page: visits, private routes and the two public endpoints, with fake models."""
+
+import json
+import time
+from threading import Event
+
+import numpy as np
+import pytest
+from fakes import FakeModels, FakeSession
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from hfgi_app import images
+from hfgi_app.types import EditRecipe
+from hfgi_app.ui import visits as visits_module
+from hfgi_app.ui.routes import Routes
+from hfgi_app.ui.visits import Visits
+
+RED = {"strengths": {"tone/red": 2.0}}
+
+
+@pytest.fixture(autouse=True)
+def fake_sessions(monkeypatch):
+    monkeypatch.setattr(visits_module, "EditSession", FakeSession)
+
+
+@pytest.fixture
+def visits():
+    return Visits(FakeModels())
+
+
+@pytest.fixture
+def client(visits):
+    app = Starlette(routes=Routes(visits, {}).table(), lifespan=visits.lifespan)
+    with TestClient(app) as client:
+        yield client
+
+
+def portrait(seed: int = 0, size: tuple[int, int] = (120, 100)) -> np.ndarray:
+    height, width = size
+    ramp = np.linspace(40, 180, height * width).reshape(height, width, 1)
+    return (ramp + np.random.default_rng(seed).integers(0, 30, (1, 1, 3))).astype(np.uint8)
+
+
+def png(photo: np.ndarray) -> bytes:
+    return images.encode(photo, "PNG")
+
+
+def opened(client, token: str, data: bytes, query: str = "") -> dict:
+    """The last line that `open` tells."""
+    response = client.post(f"/studio/open{query}", content=data, headers={"X-Visit": token})
+    assert response.status_code == 200, response.text
+    return json.loads(response.text.splitlines()[-1])
+
+
+def ask(client, token: str, path: str, recipe: dict, sequence: int = 1):
+    return client.post(f"/studio/{path}", json={"sequence": sequence, "recipe": recipe}, headers={"X-Visit": token})
+
+
+def done(visits: Visits) -> None:
+    """Wait until the model thread has nothing left to do."""
+    visits.submit(lambda: None).result()
+
+
+# --- routes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_photo_opens_and_comes_back_edited(client, visits):
+    token, photo = visits.begin("page"), portrait()
+    told = opened(client, token, png(photo))["photo"]
+    assert (told["width"], told["height"], told["faces"], told["face"]) == (100, 120, 1, 0)
+    assert np.allclose(np.array(told["quad"]) * (100, 120), visits.find(token).session.quad)
+    whole = images.read(ask(client, token, "picture", {}).content)
+    assert np.abs(whole.astype(int) - photo).max() < 12  # JPEG
+    frame = images.read(ask(client, token, "frame", RED, 2).content)
+    plain = images.read(ask(client, token, "frame", {}, 3).content)
+    assert 15 < (frame.astype(int) - plain)[..., 0].mean() < 25
+    export = ask(client, token, "export", RED).content
+    assert np.array_equal(images.read(export), visits.find(token).session.render(EditRecipe((("tone/red", 2.0),))))
+    assert EditRecipe.from_json(images.read_recipe(export)).strengths == (("tone/red", 2.0),)
+
+
+def test_pictures_are_never_stored_by_the_browser(client, visits):
+    token = visits.begin("page")
+    opened(client, token, png(portrait()))
+    for path in ("frame", "picture", "export"):
+        assert ask(client, token, path, {}).headers["Cache-Control"] == "no-store"
+
+
+def test_the_page_gets_no_more_than_a_screen(client, visits):
+    token = visits.begin("page")
+    opened(client, token, png(portrait(size=(1700, 2000))))
+    assert images.read(ask(client, token, "picture", {}).content).shape == (1360, 1600, 3)
+    assert images.read(ask(client, token, "export", {}).content).shape == (1700, 2000, 3)
+
+
+def test_another_face_of_the_open_photo(client, visits):
+    token = visits.begin("page")
+    assert opened(client, token, png(portrait(size=(100, 240))))["photo"]["faces"] == 2
+    assert opened(client, token, b"", "?face=1")["photo"]["face"] == 1
+    assert "no face 7" in opened(client, token, b"", "?face=7")["message"]
+    assert visits.find(token).session.face == 1
+
+
+@pytest.mark.parametrize("data", [b"not a picture", png(portrait())[:400], png(np.full((80, 80, 3), 90, np.uint8))])
+def test_a_refused_photo_leaves_the_old_one(client, visits, data):
+    token, photo = visits.begin("page"), portrait()
+    opened(client, token, png(photo))
+    message = opened(client, token, data)["message"]
+    assert message.endswith(".") and message.count(".") == 1
+    assert np.array_equal(images.read(ask(client, token, "export", {}).content), photo)
+
+
+def test_an_upload_that_is_too_long_is_refused(client, visits, monkeypatch):
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    response = client.post("/studio/open", content=bytes(1001), headers={"X-Visit": visits.begin("page")})
+    assert response.status_code == 422 and "larger" in response.json()["message"]
+
+
+def test_no_token_no_photo(client, visits):
+    mine, other = visits.begin("mine"), visits.begin("other")
+    opened(client, mine, png(portrait()))
+    assert ask(client, "", "picture", {}).status_code == 422
+    assert ask(client, mine[:-1], "picture", {}).status_code == 422
+    assert ask(client, other, "picture", {}).status_code == 410
+    assert len({mine, other}) == 2 and len(mine) >= 43
+
+
+def test_a_photo_goes_when_its_page_says_so_and_the_token_stays_good(client, visits):
+    token = visits.begin("page")
+    opened(client, token, png(portrait()))
+    session = visits.find(token).session
+    assert client.post("/studio/close", content=token).status_code == 204
+    done(visits)
+    assert session.photo is None
+    assert ask(client, token, "picture", {}).status_code == 410
+    assert "photo" in opened(client, token, png(portrait()))
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"recipe": 1}', '{"recipe": {"strengths": {"a": "b"}}}'])
+def test_a_malformed_request_gets_a_sentence(client, visits, body):
+    token = visits.begin("page")
+    opened(client, token, png(portrait()))
+    response = client.post("/studio/frame", content=body, headers={"X-Visit": token})
+    assert response.status_code == 422 and response.json()["message"].endswith(".")
+
+
+def test_a_failure_in_the_models_tells_nothing_of_the_inside(client, visits, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("/secret/path")
+
+    token = visits.begin("page")
+    opened(client, token, png(portrait()))
+    monkeypatch.setattr(FakeSession, "preview", fail)
+    response = ask(client, token, "frame", RED)
+    assert response.status_code == 500 and "secret" not in response.text
+    assert "/secret/path" in caplog.text
+
+
+def test_an_older_request_that_arrives_late_is_not_worked_on(client, visits):
+    token = visits.begin("page")
+    opened(client, token, png(portrait()))
+    assert ask(client, token, "frame", RED, 5).status_code == 200
+    assert ask(client, token, "frame", RED, 4).status_code == 204
+
+
+# --- visits ----------------------------------------------------------------------------------------------------------
+
+
+def open_in(visits: Visits, page: str, photo: np.ndarray) -> FakeSession:
+    visit, session = visits.find(visits.begin(page)), visits.session()
+    session.open(photo)
+    assert visits.keep(visit, session, visit.order)
+    return session
+
+
+def test_only_the_newest_work_of_a_page_waits(visits):
+    visit, gate = visits.find(visits.begin("page")), Event()
+    visits.submit(gate.wait, 5)
+    jobs = [visits.submit_newest(visit, lambda name=name: name) for name in (b"first", b"second", b"third")]
+    gate.set()
+    assert jobs[2].result(5) == b"third"
+    assert jobs[0].cancelled() and jobs[1].cancelled()
+
+
+def test_work_of_other_pages_is_left_alone(visits):
+    gate, jobs = Event(), []
+    visits.submit(gate.wait, 5)
+    for page in ("one", "two"):
+        jobs.append(visits.submit_newest(visits.find(visits.begin(page)), lambda page=page: page.encode()))
+    gate.set()
+    assert [job.result(5) for job in jobs] == [b"one", b"two"]
+
+
+def test_the_least_recently_used_photos_make_room():
+    visits = Visits(FakeModels(), photos=2)
+    sessions = [open_in(visits, str(index), portrait()) for index in range(3)]
+    visits.sweep()
+    done(visits)
+    assert [session.photo is None for session in sessions] == [True, False, False]
+
+
+def test_heavy_photos_make_room_but_the_newest_stays():
+    visits = Visits(FakeModels(), size=1000)
+    sessions = [open_in(visits, str(index), portrait()) for index in range(3)]
+    visits.sweep()
+    done(visits)
+    assert [session.photo is None for session in sessions] == [True, True, False]
+
+
+def test_an_untouched_photo_goes():
+    visits = Visits(FakeModels(), idle=0.05)
+    session = open_in(visits, "page", portrait())
+    visits.sweep()
+    done(visits)
+    assert session.photo is not None
+    time.sleep(0.06)
+    visits.sweep()
+    done(visits)
+    assert session.photo is None
+
+
+def test_a_closed_page_takes_its_photo_along(visits):
+    session, other = open_in(visits, "page", portrait()), open_in(visits, "other", portrait())
+    visits.leave("page")
+    visits.leave("unknown")
+    done(visits)
+    assert session.photo is None and other.photo is not None
+
+
+def test_a_photo_that_comes_too_late_is_dropped(visits):
+    token = visits.begin("page")
+    visit, session = visits.find(token), visits.session()
+    order = visit.order
+    visits.forget(token)
+    assert not visits.keep(visit, session, order) and visit.session is None
+
+
+def test_old_tokens_are_forgotten(monkeypatch, visits):
+    monkeypatch.setattr(visits_module, "PAGES", 2)
+    tokens = [visits.begin(str(index)) for index in range(3)]
+    assert [visits.find(token) is None for token in tokens] == [True, False, False]
