@@ -13,7 +13,7 @@ SQRT2 = math.sqrt(2.0)
 
 def scaled_leaky_relu(x: Tensor) -> Tensor:
     """Leaky ReLU of slope 0.2 whose output keeps the input's variance (StyleGAN2, appendix B)."""
-    return F.leaky_relu(x, 0.2) * SQRT2
+    return F.leaky_relu(x, 0.2).mul_(SQRT2)
 
 
 class ScaledLeakyReLU(nn.Module):

@@ -65,11 +65,18 @@ class ModulatedConv2d(nn.Module):
     """Convolution modulated by a style (StyleGAN2, section 2.2).
 
     Scaling the activations by the style and the result by the demodulation factor equals scaling the weights,
-    and lets a batch share one convolution.
+    and lets a batch share one convolution. For a single picture the weights are scaled where they are fewer.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, dim: int, *, up: bool = False, demodulate: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        dim: int,
+        *,
+        up: bool = False,
+        demodulate: bool = True,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
@@ -81,16 +88,23 @@ class ModulatedConv2d(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x: N x in x H x W, style: N x in (the affine's output)."""
-        weight = self.weight * self.gain
-        x = x * style[:, :, None, None].to(x.dtype)
+        style = style * self.gain
+        factor = self._demodulation(style) if self.demodulate else None
+        if style.shape[0] == 1 and x.numel() > self.weight.numel():
+            weight = self.weight * style[0][:, None, None]
+            return self._convolve(x, weight if factor is None else weight * factor[0][:, None, None, None])
+        x = self._convolve(x * style[:, :, None, None].to(x.dtype), self.weight)
+        return x if factor is None else x * factor[:, :, None, None].to(x.dtype)
+
+    def _demodulation(self, style: Tensor) -> Tensor:
+        # Not a matrix product: it stays in the style's precision when the convolutions run in a lower one.
+        power = (style.square()[:, None] * self.weight.square().sum((2, 3))).sum(2)
+        return torch.rsqrt(power + 1e-8)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.up:
-            x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), pad=1, gain=4.0)
-        else:
-            x = F.conv2d(x, weight, padding=self.padding)
-        if self.demodulate:
-            power = (style.square()[:, None] * weight.square().sum((2, 3))).sum(2)
-            x = x * torch.rsqrt(power + 1e-8)[:, :, None, None].to(x.dtype)
-        return x
+            return blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), pad=1, gain=4.0)
+        return F.conv2d(x, weight, padding=self.padding)
 
 
 class SynthesisLayer(nn.Module):
@@ -107,8 +121,9 @@ class SynthesisLayer(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         x = self.conv(x, style)
         if self.noise is not None and self.noise_strength is not None:
-            x = x + self.noise_strength * self.noise
-        return scaled_leaky_relu(x + self.bias[:, None, None].to(x.dtype))
+            x += self.noise_strength * self.noise
+        x += self.bias[:, None, None].to(x.dtype)
+        return scaled_leaky_relu(x)
 
 
 class ToRGB(nn.Module):
