@@ -37,9 +37,15 @@ class Refiner(Protocol):
     """One file of this folder implements it once. Networks are read-only: everything of a photo lives in its Detail."""
 
     method: Method
+    networks: tuple[str, ...]
+    """Names of the networks it needs beside the generator; a model that has them all offers the method."""
 
-    def load(self, generator: Generator, tensors: Mapping[str, Tensor]) -> None:
-        """Take the generator and this method's own weights. Raises WeightsError where they do not fit."""
+    def load(self, generator: Generator, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+        """Take the generator and build the method's own networks.
+
+        tensors: by "<network>.<parameter>"; config: constructor arguments per network.
+        Raises WeightsError where they do not fit.
+        """
         ...
 
     def consult(self, inversion: Inversion, progress: Progress | None = None) -> Any:  # noqa: ANN401

@@ -44,3 +44,28 @@ def _uniform(pictures: Tensor, rng: torch.Generator, channels: int, low: float, 
     """N x channels x 1 x 1."""
     draws = torch.rand(pictures.shape[0], channels, 1, 1, generator=rng)
     return (low + (high - low) * draws).to(pictures.device)
+
+
+def bend(pictures: Tensor, rng: torch.Generator, reach: float) -> Tensor:
+    """Push the middle of each picture aside, the border staying where it is: how a turning head moves before its
+    background. `reach` is the largest shift in shares of the side."""
+    count, side = pictures.shape[0], pictures.shape[-1]
+    axis = torch.linspace(-1, 1, side)
+    centre = torch.rand(count, 2, 1, 1, generator=rng) * 0.5 - 0.25
+    width = 0.35 + 0.35 * torch.rand(count, 1, 1, generator=rng)
+    distance = (axis[None, :, None] - centre[:, 1]).square() + (axis[None, None, :] - centre[:, 0]).square()
+    push = (torch.rand(count, 1, 1, 2, generator=rng) * 2 - 1) * 2 * reach * torch.tensor([1.0, 0.5])
+    field = torch.exp(-distance / (2 * width.square()))[..., None] * push
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1) + field
+    return F.grid_sample(pictures, grid.to(pictures.device), padding_mode="reflection", align_corners=True)
+
+
+def occlude(pictures: Tensor, rng: torch.Generator) -> Tensor:
+    """A flat coloured patch somewhere on a third of the pictures: hands, microphones, hats the model never saw."""
+    count, side = pictures.shape[0], pictures.shape[-1]
+    axis = torch.arange(side) / side
+    middle, half = torch.rand(count, 2, 1, generator=rng), 0.04 + 0.11 * torch.rand(count, 2, 1, generator=rng)
+    inside = (axis - middle).abs() < half
+    patch = (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
+    drawn = torch.rand(count, 1, 1, 1, generator=rng) < 1 / 3
+    return torch.where((patch & drawn).to(pictures.device), _uniform(pictures, rng, 3, -1, 1), pictures)

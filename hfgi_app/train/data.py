@@ -1,14 +1,15 @@
 """Stage `data`: folders of aligned face pictures -> one pack that every other stage reads.
 
-A pack is an .npz: pictures uint8 N x S x S x 3, sharp and test as booleans N, names. Pictures come from a folder's
-`labels.csv` (columns file, and where present split and native_crop_px), else from every picture in it.
+A pack is an .npz: pictures uint8 N x S x S x 3, sharp and test as booleans N, names, and labels float32 N x K with NaN
+where unknown. Pictures come from a folder's `labels.csv` (columns file, and where present split and native_crop_px;
+every column of numbers, or of exactly two words, becomes a label), else from every picture in it.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Entry:
     path: Path
     sharp: bool
     test: bool
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Pack:
     sharp: Tensor
     test: Tensor
     names: tuple[str, ...]
+    labels: Mapping[str, Tensor]
 
     def indices(self, *, test: bool, sharp: bool = False) -> Tensor:
         """Positions of the training or test pictures, of the sharp ones only where asked."""
@@ -63,7 +66,7 @@ def entries(folder: Path, size: int) -> list[Entry]:
     labels = folder / "labels.csv"
     if not labels.exists():
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        return [Entry(path, True, _is_test(path.name)) for path in paths]
+        return [Entry(path, True, _is_test(path.name), {}) for path in paths]
     with labels.open(newline="", encoding="utf-8") as file:
         return [_labelled(folder, row, size) for row in csv.DictReader(file)]
 
@@ -85,6 +88,7 @@ def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
             sharp=np.array([entry.sharp for entry in found]),
             test=np.array([entry.test for entry in found]),
             names=np.array([entry.path.stem for entry in found]),
+            **{f"label_{name}": values for name, values in _labels(found).items()},
         )
     return load(out)
 
@@ -93,9 +97,10 @@ def load(path: Path) -> Pack:
     """Read a pack."""
     with np.load(path) as arrays:
         pictures = torch.from_numpy(arrays["pictures"]).permute(0, 3, 1, 2)
-        flags = (torch.from_numpy(arrays[key]) for key in ("sharp", "test"))
-        sharp, test = flags
-        return Pack(pictures, sharp, test, tuple(str(name) for name in arrays["names"]))
+        sharp, test = (torch.from_numpy(arrays[key]) for key in ("sharp", "test"))
+        keys = [key for key in arrays.files if key.startswith("label_")]
+        labels = {key.removeprefix("label_"): torch.from_numpy(arrays[key]) for key in keys}
+        return Pack(pictures, sharp, test, tuple(str(name) for name in arrays["names"]), labels)
 
 
 def _labelled(folder: Path, row: dict[str, str], size: int) -> Entry:
@@ -104,7 +109,23 @@ def _labelled(folder: Path, row: dict[str, str], size: int) -> Entry:
     if not path.exists():  # a table may name its files from the folder above
         path = folder.parent / row["file"]
     split = row.get("split") or ("test" if _is_test(path.name) else "train")
-    return Entry(path, native >= size, split == "test")
+    return Entry(path, native >= size, split == "test", row)
+
+
+def _labels(found: list[Entry]) -> dict[str, NDArray[np.float32]]:
+    """Columns of numbers, and columns of two words as 0 and 1 in alphabetical order; NaN where a cell is empty."""
+    labels = {}
+    for name in sorted({name for entry in found for name in entry.labels}):
+        cells = [entry.labels.get(name) or "" for entry in found]
+        words = sorted(set(cells) - {""})
+        try:
+            known = {word: float(word) for word in words}
+        except ValueError:
+            if len(words) != 2:
+                continue
+            known = {words[0]: 0.0, words[1]: 1.0}
+        labels[name] = np.array([known.get(cell, np.nan) for cell in cells], np.float32)
+    return labels
 
 
 def _is_test(name: str) -> bool:

@@ -27,20 +27,22 @@ class Plan:
 
     size: int = 128
     pictures: int = 200_000
-    batch: int = 8
+    batch: int = 4
     dim: int = 256
     channels: tuple[int, ...] = (256, 256, 256, 128, 64, 32)
     encoder_widths: tuple[int, int, int, int, int] = (16, 24, 40, 80, 128)
     head_width: int = 32
     critic_channels: tuple[int, ...] = (128, 128, 128, 96, 48, 24)
     learning_rate: float = 2.5e-3
+    encoder_learning_rate: float = 1e-3
     decay_from: float = 0.7
     half_life: float = 3_000
-    critic_every: int = 2
+    critic_every: int = 4
     r1_every: int = 32
     r1_weight: float = 1.0
     matching_every: int = 2
-    matching_from: int = 12_000
+    matching_from: int = 14_000
+    adversarial_from: int = 10_000
     adversarial_weight: float = 0.15
     save_every: int = 6_000
     seed: int = 0
@@ -67,12 +69,18 @@ class Trio:
         self.encoder = E4EEncoder(self.encoder_config).to(device, memory_format=torch.channels_last)
         self.critic = Discriminator(plan.critic_channels[:blocks]).to(device, memory_format=torch.channels_last)
         with torch.no_grad():
-            for head in list(self.encoder.heads)[1:]:
-                head.linear.weight.mul_(0.3)
+            for row, head in enumerate(self.encoder.heads):
+                head.linear.weight.mul_(5 if row == 0 else 2)  # a narrow head's codes start far too small
         self.average = (Average(self.generator, plan.half_life), Average(self.encoder, plan.half_life))
-        parameters = [*self.generator.parameters(), *self.encoder.parameters()]
-        self.optimiser = torch.optim.Adam(parameters, plan.learning_rate, (0.0, 0.99), fused=True)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), plan.learning_rate, (0.0, 0.99), fused=True)
+        self.rates = (plan.learning_rate, plan.encoder_learning_rate, plan.learning_rate)
+        self.optimiser = torch.optim.Adam(
+            [
+                {"params": list(self.generator.parameters()), "betas": (0.5, 0.99)},
+                {"params": list(self.encoder.parameters()), "betas": (0.9, 0.99)},
+            ],
+            fused=True,
+        )
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), betas=(0.0, 0.99), fused=True)
         self.seen = 0
 
     def state(self) -> State:
@@ -107,8 +115,9 @@ class Trio:
             return
         self.average[0].tensors = {k: v.to(self.device) for k, v in state["generator_average"].items()}
         self.average[1].tensors = {k: v.to(self.device) for k, v in state["encoder_average"].items()}
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        if "optimiser" in state:  # a restored run starts with fresh moments
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.seen = state["seen"]
 
     def _grow(self, state: State) -> None:
@@ -162,10 +171,11 @@ def _draw(indices: Tensor, count: int, rng: torch.Generator) -> Tensor:
 def _step(trio: Trio, photos: Tensor, reals: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
     plan, step = trio.plan, trio.seen // trio.plan.batch
     remaining = (plan.pictures - trio.seen) / (plan.pictures * (1 - plan.decay_from))
-    for group in (*trio.optimiser.param_groups, *trio.critic_optimiser.param_groups):
-        group["lr"] = plan.learning_rate * min(1.0, max(remaining, 0.02))
+    groups = (*trio.optimiser.param_groups, *trio.critic_optimiser.param_groups)
+    for group, rate in zip(groups, trio.rates, strict=True):
+        group["lr"] = rate * min(1.0, max(remaining, 0.02))
     values, fakes = _generator_step(trio, photos, rng, step)
-    if step % plan.critic_every == 0:
+    if trio.seen >= plan.adversarial_from and step % plan.critic_every == 0:
         values |= _critic_step(trio, reals, fakes, rng, step)
     trio.average[0].update(trio.generator, plan.batch)
     trio.average[1].update(trio.encoder, plan.batch)
@@ -176,33 +186,42 @@ def _generator_step(trio: Trio, photos: Tensor, rng: torch.Generator, step: int)
     plan, half = trio.plan, trio.plan.batch // 2
     photos = torch.cat((augment.colour(photos[:half], rng, 0.1), photos[half:]))
     with low_precision(trio.device):
-        codes, _ = trio.encoder(photos)
-    codes = codes.float()
-    sampled = trio.generator.mapping(torch.randn(half, plan.dim, generator=rng).to(trio.device))
-    w = torch.cat((codes, sampled[:, None].expand(-1, codes.shape[1], -1)))
+        codes = trio.encoder(photos)[0].float()
+    adversarial = trio.seen >= plan.adversarial_from
+    w = torch.cat((codes, _sampled(trio, half, rng))) if adversarial else codes
     with low_precision(trio.device):
         pictures = trio.generator(w)
-    made, fakes = pictures[: plan.batch], pictures[half:]
-    trio.critic.requires_grad_(False)
-    with low_precision(trio.device):
-        score, _ = trio.critic(augment.differentiable(fakes, rng))
-    adversarial = losses.generator_loss(score)
     base, offsets = codes[:, :1], codes[:, 1:] - codes[:, :1]
-    pixels = losses.multiscale_l1(made, photos)
-    total = 2 * pixels + plan.adversarial_weight * adversarial
-    total = total + 0.02 * offsets.square().mean() + 0.005 * base.square().mean()
-    values = {"pixels": pixels, "adversarial": adversarial, "offsets": offsets.square().mean()}
-    if trio.seen >= plan.matching_from and step % plan.matching_every == 0:
+    pixels = losses.multiscale_l1(pictures[: plan.batch], photos)
+    values = {"pixels": pixels, "offsets": offsets.square().mean(), "base": base.square().mean()}
+    total = 2 * pixels + 0.02 * values["offsets"] + 0.005 * values["base"]
+    trio.critic.requires_grad_(False)
+    if adversarial:
         with low_precision(trio.device):
-            _, truth = trio.critic(photos)
-            _, features = trio.critic(made)
-        values["matching"] = losses.feature_distance(features, [level.detach() for level in truth])
+            score, _ = trio.critic(augment.differentiable(pictures[half:], rng))
+        values["adversarial"] = losses.generator_loss(score)
+        total = total + plan.adversarial_weight * values["adversarial"]
+    if trio.seen >= plan.matching_from and step % plan.matching_every == 0:
+        values["matching"] = _matching(trio, pictures[: plan.batch], photos)
         total = total + 2 * values["matching"]
     trio.optimiser.zero_grad(set_to_none=True)
     total.backward()
     trio.optimiser.step()
     trio.critic.requires_grad_(True)
-    return values, fakes.detach()
+    return values, pictures[half:].detach()
+
+
+def _sampled(trio: Trio, count: int, rng: torch.Generator) -> Tensor:
+    """Codes of random z, one w on all rows."""
+    w: Tensor = trio.generator.mapping(torch.randn(count, trio.plan.dim, generator=rng).to(trio.device))
+    return w[:, None].expand(-1, trio.generator_config.rows, -1)
+
+
+def _matching(trio: Trio, made: Tensor, photos: Tensor) -> Tensor:
+    with low_precision(trio.device):
+        _, truth = trio.critic(photos)
+        _, features = trio.critic(made)
+    return losses.feature_distance(features, [level.detach() for level in truth])
 
 
 def _critic_step(trio: Trio, reals: Tensor, fakes: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:

@@ -1,0 +1,221 @@
+"""The command line: parse, call the session, show. Results go to standard output, progress and errors to standard error.
+
+Exit codes: 0 done; 1 with one last line `hfgi: what is wrong, what to do`; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hfgi_app import images
+from hfgi_app.errors import HfgiError, PhotoError, RecipeError
+from hfgi_app.types import EditRecipe, Photo
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    try:
+        command(options)
+    except (HfgiError, FileNotFoundError, ValueError) as error:
+        sys.stderr.write(f"hfgi: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("hfgi: stopped\n")
+        return 1
+    return 0
+
+
+def _edit(options: argparse.Namespace) -> None:
+    _checked_out(options.out)
+    recipe = _recipe(options)
+    session = _opened(options)
+    picture = session.raw(recipe) if options.raw else session.render(recipe)
+    _finish(options, picture, recipe, {"faces": session.faces, "face": session.face})
+
+
+def _invert(options: argparse.Namespace) -> None:
+    _checked_out(options.out)
+    recipe = EditRecipe(method=options.method)
+    session = _opened(options)
+    _finish(options, session.raw(recipe), recipe, {"faces": session.faces, "face": session.face})
+
+
+def _sliders(options: argparse.Namespace) -> None:
+    rows = [asdict(slider) for slider in _models(options).sliders()]
+    _table(options, rows, ("name", "label", "low", "high", "unit"))
+
+
+def _methods(options: argparse.Namespace) -> None:
+    rows = [asdict(method) for method in _models(options).methods()]
+    _table(options, rows, ("name", "label", "paper"))
+
+
+def _catalogue(options: argparse.Namespace) -> None:
+    from hfgi_app.models import CATALOGUE
+
+    _table(options, [asdict(info) for info in CATALOGUE], ("name", "label", "note"))
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from hfgi_app import weights
+
+    if options.action == "list":
+        rows = [{name: str(value) for name, value in asdict(spec).items()} for spec in weights.CATALOGUE]
+        _table(options, rows, ("name", "size", "licence", "what"))
+    elif options.action == "fetch":
+        path = weights.fetch(weights.spec(options.name), _progress)
+        sys.stdout.write(f"{path}\n")
+    else:
+        from hfgi_app.models import WEIGHTS, embedded_tensors
+
+        tensors, config = embedded_tensors(WEIGHTS / "portrait")
+        sys.stdout.write(f"portrait: {len(tensors)} tensors of {', '.join(sorted(config))} read and whole\n")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from hfgi_app.train import stages
+
+    stages.run(options)
+
+
+def _checked_out(out: Path) -> None:
+    """Refuse an OUT that could not be written before any work is done."""
+    if out.suffix.lower() not in images.EXTENSIONS:
+        raise PhotoError(f"OUT must end in {', '.join(images.EXTENSIONS)}.")
+    if not out.parent.is_dir():
+        raise PhotoError("The folder of OUT does not exist; make it first.")
+
+
+def _recipe(options: argparse.Namespace) -> EditRecipe:
+    """The recipe file, if any, with --method, --set and --text on top of it."""
+    recipe = _recipe_file(options.recipe) if options.recipe else EditRecipe()
+    strengths = {**dict(recipe.strengths), **dict(options.set)}
+    method = options.method or recipe.method
+    return EditRecipe(tuple(strengths.items()), (*recipe.prompts, *options.text), method, recipe.keep)
+
+
+def _recipe_file(path: Path) -> EditRecipe:
+    if path.suffix.lower() in images.EXTENSIONS:
+        text = images.read_recipe(path)
+        if text is None:
+            raise RecipeError("That picture carries no recipe; only pictures exported by this program do.")
+        return EditRecipe.from_json(text)
+    try:
+        return EditRecipe.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise RecipeError("The recipe file cannot be read; give a JSON file or an exported picture.") from None
+
+
+def _models(options: argparse.Namespace) -> Any:  # noqa: ANN401
+    from hfgi_app.models import load_models
+
+    return load_models(options.model, checkpoint=options.checkpoint, directions=options.directions)
+
+
+def _opened(options: argparse.Namespace) -> Any:  # noqa: ANN401
+    from hfgi_app.session import EditSession
+
+    photo = images.read(options.photo)
+    session = EditSession(_models(options))
+    session.open(photo, face_index=options.face, aligned=options.aligned, progress=_progress)
+    return session
+
+
+def _finish(options: argparse.Namespace, picture: Photo, recipe: EditRecipe, facts: dict[str, Any]) -> None:
+    images.write(options.out, picture, recipe.to_json())
+    if options.json:
+        height, width = picture.shape[:2]
+        report = {"out": str(options.out), "width": width, "height": height, "recipe": json.loads(recipe.to_json())}
+        sys.stdout.write(json.dumps({**report, **facts}) + "\n")
+
+
+def _table(options: argparse.Namespace, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    if options.json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+        return
+    widths = [max([len(column), *(len(str(row[column])) for row in rows)]) for column in columns]
+    for cells in (columns, *([str(row[column]) for column in columns] for row in rows)):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        sys.stdout.write(line.rstrip() + "\n")
+
+
+def _progress(share: float, what: str) -> None:
+    sys.stderr.write(f"{share:4.0%} {what}\n")
+
+
+def _strength(text: str) -> tuple[str, float]:
+    name, separator, value = text.rpartition("=")
+    if not separator or "/" not in name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FAMILY/NAME=STRENGTH")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} in {text!r} is not a number") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m hfgi_app", description="Edit faces and keep what makes the photo.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _edit_parser(commands)
+    invert = _command(commands, "invert", _invert, "the face as a method rebuilds it, nothing edited")
+    _photo_arguments(invert)
+    invert.add_argument("--method", default=EditRecipe().method)
+    for name, run, text in (
+        ("sliders", _sliders, "the model's sliders"),
+        ("methods", _methods, "the model's refinement methods"),
+        ("models", _catalogue, "the models"),
+    ):
+        listing = _command(commands, name, run, text)
+        _model_arguments(listing)
+    stored = _command(commands, "weights", _weights, "list, fetch or verify weights")
+    stored.add_argument("action", choices=("list", "fetch", "verify"))
+    stored.add_argument("name", nargs="?", help="which weights to fetch; see `weights list`")
+    stored.add_argument("--json", action="store_true")
+    training = _command(commands, "train", _train, "train a model of your own, one stage a command")
+    training.add_argument("stage", choices=("data", "generator", "hfgi", "directions", "export", "restore"))
+    training.add_argument("folders", nargs="*", type=Path, help="data: folders of aligned pictures")
+    training.add_argument("--run", type=Path, default=Path("runs/portrait"), help="where the run lives")
+    training.add_argument("--size", type=int, default=128, help="side of the pictures in pixels: 32, 64, 128 or 256")
+    training.add_argument("--pictures", type=int, help="train until this many pictures were seen")
+    training.add_argument("--weights", type=Path, default=Path("weights/portrait"), help="export, restore: shipped files")
+    training.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    return parser
+
+
+def _edit_parser(commands: Any) -> None:  # noqa: ANN401
+    edit = _command(commands, "edit", _edit, "edit a photo")
+    _photo_arguments(edit)
+    edit.add_argument("--set", action="append", default=[], type=_strength, metavar="FAMILY/NAME=STRENGTH")
+    edit.add_argument("--text", action="append", default=[], metavar='"NEUTRAL -> TARGET = STRENGTH [@ BETA]"')
+    edit.add_argument("--recipe", type=Path, help="a recipe as JSON, or a picture exported with one")
+    edit.add_argument("--method", help="refinement method; see `methods`")
+    edit.add_argument("--raw", action="store_true", help="the method's own render, nothing composited")
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:  # noqa: ANN401
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    command.set_defaults(command=run)
+    return command
+
+
+def _photo_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("photo", type=Path)
+    command.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT")
+    command.add_argument("--face", type=int, metavar="N", help="which face, left to right from 0 (the largest)")
+    command.add_argument("--aligned", action="store_true", help="the photo already is an FFHQ-aligned square crop")
+    _model_arguments(command)
+
+
+def _model_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default="portrait")
+    command.add_argument("--checkpoint", type=Path, help="a published file in its published layout")
+    command.add_argument("--directions", type=Path, help="folder with age.pt smile.pt pose.pt ffhq_pca.pt")
+    command.add_argument("--json", action="store_true", help="one JSON value on standard output")

@@ -1,0 +1,187 @@
+"""Every loaded network, read-only and shared by all users, and the catalogue of models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hfgi_app import layouts, weights
+from hfgi_app.directions import ganspace
+from hfgi_app.directions.base import Family
+from hfgi_app.directions.ganspace import Components, GANSpace
+from hfgi_app.directions.interfacegan import InterfaceGAN
+from hfgi_app.errors import RecipeError, WeightsError
+from hfgi_app.images import resize
+from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
+from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
+from hfgi_app.refine import REFINERS, Refiner
+from hfgi_app.types import Inversion, Latents, Method, Slider
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One row of the catalogue."""
+
+    name: str
+    label: str
+    note: str
+
+
+CATALOGUE = (
+    ModelInfo(
+        "portrait",
+        "Portrait 128",
+        "Embedded model, 128 px, trained by this project on about 1,900 official portraits: small, and biased like them.",
+    ),
+    ModelInfo(
+        "ffhq-1024",
+        "FFHQ 1024",
+        "The published 1024 px networks, from a checkpoint of your own; seconds an edit without a GPU.",
+    ),
+)
+
+
+class Models:
+    """Generator, encoder, refinement methods and direction families of one model.
+
+    Nothing is written after construction; sessions share it.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        tensors: Mapping[str, Tensor],
+        config: Mapping[str, Any],
+        families: Mapping[str, Family],
+        device: torch.device,
+    ) -> None:
+        self.name, self.label, self.note = info.name, info.label, info.note
+        self.device = device
+        self.families = families
+        self.generator = Generator(GeneratorConfig(**_tuples(config["generator"])))
+        self.encoder = E4EEncoder(EncoderConfig(**_tuples(config["encoder"])))
+        for name, module in (("generator", self.generator), ("encoder", self.encoder)):
+            weights.load_strict(module, weights.part(tensors, name), f"the {name} weights")
+            module.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.refiners: dict[str, Refiner] = {}
+        for kind in REFINERS:
+            if all(network in config for network in kind.networks):
+                refiner = kind()
+                refiner.load(self.generator, tensors, config)
+                self.refiners[refiner.method.name] = refiner
+
+    @property
+    def encoder_size(self) -> int:
+        """Side S of the crop that the encoder reads."""
+        return self.encoder.config.size
+
+    @property
+    def size(self) -> int:
+        """Side R of the generated picture."""
+        return self.generator.config.size
+
+    def sliders(self) -> list[Slider]:
+        """Every slider of every family."""
+        return [slider for family in self.families.values() for slider in family.sliders()]
+
+    def methods(self) -> list[Method]:
+        """The refinement methods this model has weights for."""
+        return [refiner.method for refiner in self.refiners.values()]
+
+    def refiner(self, name: str) -> Refiner:
+        """Raises RecipeError where this model has no such method."""
+        if name not in self.refiners:
+            raise RecipeError(f"This model has no method {name!r}; it has {', '.join(self.refiners)}.")
+        return self.refiners[name]
+
+    def family(self, slider: str) -> tuple[Family, str]:
+        """The family of a slider "family/name", and the name in it. Raises RecipeError for an unknown slider."""
+        if slider not in {known.name for known in self.sliders()}:
+            raise RecipeError(f"This model has no slider {slider!r}; see `sliders` for the list.")
+        family, _, name = slider.partition("/")
+        return self.families[family], name
+
+    @torch.no_grad()
+    def invert(self, crop: Tensor) -> Inversion:
+        """A crop 1 x 3 x S x S in [-1, 1] -> everything that is computed once per photo."""
+        crop = crop.to(self.device)
+        codes, encoder_features = self.encoder(crop)
+        styles = self.generator.styles(Latents(codes))
+        partial = self.generator.begin(styles)
+        coarse = self.generator.finish(partial, styles)
+        distortion = crop - resize(coarse.clamp(-1, 1), crop.shape[-1])
+        return Inversion(crop, codes, encoder_features, partial.features, coarse, distortion)
+
+
+def load_models(
+    name: str = "portrait",
+    *,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    directions: Path | None = None,
+) -> Models:
+    """Load a model by name, or the published networks of a checkpoint whose layout decides the model.
+
+    directions: a folder with age.pt, smile.pt, pose.pt and ffhq_pca.pt for the published networks.
+    Raises WeightsError where the name is unknown or the files are missing, foreign or damaged.
+    """
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    infos = {info.name: info for info in CATALOGUE}
+    if checkpoint is not None:
+        tensors, metadata = weights.converted(checkpoint, layouts.translate)
+        families = published_families(directions) if directions else {}
+        return Models(infos["ffhq-1024"], tensors, json.loads(metadata["config"]), families, place)
+    if name not in infos:
+        raise WeightsError(f"There is no model {name!r}; there are {', '.join(infos)}.")
+    if name != "portrait":
+        raise WeightsError(f"The model {name} needs a published checkpoint; give its file with --checkpoint.")
+    embedded, config = embedded_tensors(WEIGHTS / name)
+    return Models(infos[name], embedded, config, embedded_families(embedded, config), place)
+
+
+def embedded_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All safetensors files of a model's folder together: tensors in float32, and their configs."""
+    tensors: dict[str, Tensor] = {}
+    config: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        some, metadata = weights.load(path)
+        tensors |= {name: value.float() if value.is_floating_point() else value for name, value in some.items()}
+        config |= json.loads(metadata["config"])
+    if not {"generator", "encoder"} <= config.keys():
+        raise WeightsError("The embedded weights are missing; get the project's weights folder again.")
+    return tensors, config
+
+
+def embedded_families(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Family]:
+    """Directions stored as "interfacegan.<name>", described under config["interfacegan"]."""
+    facts = config.get("interfacegan", {})
+    named = weights.part(tensors, "interfacegan")
+    return {"interfacegan": InterfaceGAN({name: named[name] for name in facts}, facts)} if facts else {}
+
+
+def published_families(folder: Path) -> dict[str, Family]:
+    """The published FFHQ directions in a folder; those of its files that are there."""
+    found = {
+        name: weights.read_pickle(folder / f"{name}.pt")
+        for name in ("age", "smile", "pose")
+        if (folder / f"{name}.pt").exists()
+    }
+    families: dict[str, Family] = {"interfacegan": InterfaceGAN(found)} if found else {}
+    if (folder / "ffhq_pca.pt").exists():
+        components = Components.published(weights.read_pickle(folder / "ffhq_pca.pt"))
+        families["ganspace"] = GANSpace(components, ganspace.PUBLISHED, ganspace.RANGES)
+    if not families:
+        raise WeightsError("The directions folder holds none of age.pt, smile.pt, pose.pt and ffhq_pca.pt.")
+    return families
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

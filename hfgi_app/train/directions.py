@@ -1,0 +1,111 @@
+"""Stage `directions`: one vector of W+ per slider, from the codes of labelled photos.
+
+As InterfaceGAN (Shen et al. 2020) a direction is a fixed step in latent space. It is fitted here not as the normal of a
+classifier's boundary but by least squares of the codes on the labels: with a thousand photos and thousands of code
+entries a boundary's normal is mostly noise, while a regression coefficient is the mean change of the codes per unit of
+one label with the others held, which is also what conditional projection is for. So a strength counts label units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
+from hfgi_app.train import data
+from hfgi_app.train.loop import Log, State, load, save
+
+CONTROLS = (
+    "smile", "yaw", "pitch", "mouth_open", "eyes_open", "glasses_score", "age_est", "gender",
+    "skin_L", "hair_L", "hair_chroma", "bg_L", "native_crop_px",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """A slider to fit: the label, what is held fixed beside it, how it is shown.
+
+    free: labels that may follow it (an opening mouth belongs to a smile).
+    """
+
+    label: str
+    shown: str
+    unit: str
+    low: float
+    high: float
+    step: float
+    free: tuple[str, ...] = ()
+
+
+TARGETS: Mapping[str, Target] = {
+    "age": Target("age_est", "Age", "years", -25, 25, 1, free=("hair_L", "hair_chroma", "skin_L")),
+    "smile": Target("smile", "Smile", "SD", -2.5, 2.5, 0.1, free=("mouth_open",)),
+    "pose": Target("yaw", "Turn head", "°", -15, 15, 0.5),
+}
+RIDGE = 1e-2
+
+
+def fit(codes: Tensor, labels: Mapping[str, Tensor], target: Target) -> Tensor:
+    """Mean change of the codes N x L x D per unit of a label N, the other labels held: L x D.
+
+    Uses the photos on which the target and every control are known; a control that most of these lack is left out.
+    """
+    wanted = labels[target.label]
+    names = [n for n in CONTROLS if n in labels and n != target.label and n not in target.free]
+    known = ~wanted.isnan()
+    names = [n for n in names if float(labels[n][known].isnan().float().mean()) < 0.1]
+    for name in names:
+        known = known & ~labels[name].isnan()
+    columns = torch.stack([wanted[known], *(labels[name][known] for name in names)], 1).double()
+    spread = columns.std(0).clamp(min=1e-9)
+    design = (columns - columns.mean(0)) / spread
+    answers = codes[known].flatten(1).double()
+    gram = design.T @ design + RIDGE * len(design) * torch.eye(design.shape[1], dtype=torch.float64)
+    weights = torch.linalg.solve(gram, design.T @ (answers - answers.mean(0)))
+    return (weights[0] / spread[0]).reshape(codes.shape[1:]).float()
+
+
+@torch.no_grad()
+def encode(pack: data.Pack, base: State, size: int, device: torch.device) -> Tensor:
+    """Codes of every picture of the pack and of its mirror image, averaged weights: 2N x L x D."""
+    encoder = E4EEncoder(EncoderConfig(**base["encoder_config"]))
+    encoder.load_state_dict(base["encoder_average"])
+    encoder.to(device).eval()
+    parts = torch.arange(len(pack.pictures)).split(32)
+    pictures = [pack.batch(part, size, device) for part in parts]
+    return torch.cat([encoder(p)[0].cpu() for p in pictures] + [encoder(p.flip(3))[0].cpu() for p in pictures])
+
+
+def train(pack: data.Pack, run: Path, size: int, device: torch.device) -> None:
+    """Fit every target whose label the pack has, on the training pictures and their mirror images.
+
+    Raises FileNotFoundError where the generator stage has not run, ValueError where the pack has no label to fit.
+    """
+    base = load(run / f"generator{size}.pt")
+    if base is None:
+        raise FileNotFoundError(f"train the generator at {size} px first")
+    train_rows = torch.cat((~pack.test, ~pack.test))
+    labels = {
+        name: torch.cat((values, -values if name == "yaw" else values))[train_rows]
+        for name, values in pack.labels.items()
+    }
+    codes = encode(pack, base, size, device)[train_rows]
+    directions = {name: fit(codes, labels, t) for name, t in TARGETS.items() if t.label in labels}
+    if not directions:
+        raise ValueError("the pack has no labels; directions need a labels.csv with age_est, smile or yaw")
+    save(run / "directions.pt", {"directions": directions})
+    lengths = {name: float(direction.norm()) for name, direction in directions.items()}
+    Log(run / "log.jsonl").write(stage="directions", **lengths)
+
+
+def facts(names: list[str]) -> dict[str, dict[str, object]]:
+    """How the sliders of these directions are shown."""
+    chosen = {name: TARGETS[name] for name in names}
+    return {
+        name: {"label": t.shown, "unit": t.unit, "low": t.low, "high": t.high, "step": t.step}
+        for name, t in chosen.items()
+    }

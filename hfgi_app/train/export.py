@@ -1,0 +1,73 @@
+"""Stages `export` and `restore`: a run's averaged weights to the files that are shipped, and back to go on training.
+
+Matrices and kernels are stored in half precision, vectors (biases, batch statistics) in full.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hfgi_app import weights
+from hfgi_app.models import embedded_tensors
+from hfgi_app.train import directions
+from hfgi_app.train.loop import State, load, save
+
+
+def export(run: Path, size: int, out: Path) -> None:
+    """Write base.safetensors (generator, encoder), critic.safetensors for later training, and hfgi.safetensors and
+    directions.safetensors where those stages have run.
+
+    Raises FileNotFoundError where the generator stage has not run.
+    """
+    base = load(run / f"generator{size}.pt")
+    if base is None:
+        raise FileNotFoundError(f"train the generator at {size} px first")
+    networks = {"generator": base["generator_average"], "encoder": base["encoder_average"]}
+    config = {name: base[f"{name}_config"] for name in networks}
+    _write(out / "base.safetensors", networks, config, base["seen"])
+    if hfgi := load(run / "hfgi.pt"):
+        parts = {name: weights.part(hfgi["average"], name) for name in ("alignment", "consultation")}
+        _write(out / "hfgi.safetensors", parts, hfgi["config"], hfgi["seen"])
+    if fitted := load(run / "directions.pt"):
+        named = fitted["directions"]
+        _write(out / "directions.safetensors", {"interfacegan": named}, {"interfacegan": directions.facts(list(named))}, 0)
+    critic = {f"critic.{name}": _compact(value) for name, value in base["critic"].items()}
+    _save(out.parent / "resume" / "critic.safetensors", critic, {"config": "{}", "seen": str(base["seen"])})
+
+
+def restore(run: Path, source: Path) -> None:
+    """The shipped weights as the generator stage's checkpoint: averaged weights go on as the live ones.
+
+    Adam's moments are not shipped and start over.
+    """
+    tensors, config = embedded_tensors(source)
+    critic, metadata = weights.load(source.parent / "resume" / "critic.safetensors")
+    state: State = {
+        "seen": int(metadata["seen"]),
+        "size": config["encoder"]["size"],
+        "critic": {name: value.float() for name, value in weights.part(critic, "critic").items()},
+    }
+    for name in ("generator", "encoder"):
+        state[f"{name}_config"] = {k: tuple(v) if isinstance(v, list) else v for k, v in config[name].items()}
+        state[name] = state[f"{name}_average"] = weights.part(tensors, name)
+    save(run / f"generator{state['size']}.pt", state)
+
+
+def _write(path: Path, networks: dict[str, dict[str, Tensor]], config: dict[str, Any], seen: int) -> None:
+    tensors = {f"{name}.{key}": _compact(value) for name, part in networks.items() for key, value in part.items()}
+    _save(path, tensors, {"config": json.dumps(config), "seen": str(seen)})
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights.save(path, tensors, metadata)
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.to(torch.float16) if tensor.is_floating_point() and tensor.dim() > 1 else tensor

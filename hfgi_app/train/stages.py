@@ -1,0 +1,28 @@
+"""The stages by name, as the command line starts them."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from hfgi_app.train import data, directions, export, generator, hfgi
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run `options.stage` in the folder `options.run`; the pack lies there as pack.npz."""
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device)
+    length = {} if options.pictures is None else {"pictures": options.pictures}
+    pack = options.run / "pack.npz"
+    if options.stage == "data":
+        data.make(options.folders, pack, options.size)
+    elif options.stage == "generator":
+        generator.train(data.load(pack), options.run, generator.Plan(size=options.size, **length), device)
+    elif options.stage == "hfgi":
+        hfgi.train(data.load(pack), options.run, hfgi.Plan(size=options.size, **length), device)
+    elif options.stage == "directions":
+        directions.train(data.load(pack), options.run, options.size, device)
+    elif options.stage == "export":
+        export.export(options.run, options.size, options.weights)
+    else:
+        export.restore(options.run, options.weights)
