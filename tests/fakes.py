@@ -9,11 +9,11 @@ import time
 
 import numpy as np
 
+from hfgi_app.composite import FEATHER
 from hfgi_app.errors import NoFaceError, PhotoError
 from hfgi_app.types import EditRecipe, Method, Photo, Slider
 
 SIZE = 256
-FEATHER = 0.08
 
 
 class FakeModels:

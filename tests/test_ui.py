@@ -107,14 +107,16 @@ def test_a_refused_photo_leaves_the_old_one(client, visits, data):
     token, photo = visits.begin("page"), portrait()
     opened(client, token, png(photo))
     message = opened(client, token, data)["message"]
-    assert message.endswith(".") and message.count(".") == 1
+    assert message.endswith(".")
+    assert message.count(".") == 1
     assert np.array_equal(images.read(ask(client, token, "export", {}).content), photo)
 
 
 def test_an_upload_that_is_too_long_is_refused(client, visits, monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 1000)
     response = client.post("/studio/open", content=bytes(1001), headers={"X-Visit": visits.begin("page")})
-    assert response.status_code == 422 and "larger" in response.json()["message"]
+    assert response.status_code == 422
+    assert "larger" in response.json()["message"]
 
 
 def test_no_token_no_photo(client, visits):
@@ -123,7 +125,8 @@ def test_no_token_no_photo(client, visits):
     assert ask(client, "", "picture", {}).status_code == 422
     assert ask(client, mine[:-1], "picture", {}).status_code == 422
     assert ask(client, other, "picture", {}).status_code == 410
-    assert len({mine, other}) == 2 and len(mine) >= 43
+    assert len({mine, other}) == 2
+    assert len(mine) >= 43
 
 
 def test_a_photo_goes_when_its_page_says_so_and_the_token_stays_good(client, visits):
@@ -142,7 +145,8 @@ def test_a_malformed_request_gets_a_sentence(client, visits, body):
     token = visits.begin("page")
     opened(client, token, png(portrait()))
     response = client.post("/studio/frame", content=body, headers={"X-Visit": token})
-    assert response.status_code == 422 and response.json()["message"].endswith(".")
+    assert response.status_code == 422
+    assert response.json()["message"].endswith(".")
 
 
 def test_a_failure_in_the_models_tells_nothing_of_the_inside(client, visits, monkeypatch, caplog):
@@ -153,7 +157,8 @@ def test_a_failure_in_the_models_tells_nothing_of_the_inside(client, visits, mon
     opened(client, token, png(portrait()))
     monkeypatch.setattr(FakeSession, "preview", fail)
     response = ask(client, token, "frame", RED)
-    assert response.status_code == 500 and "secret" not in response.text
+    assert response.status_code == 500
+    assert "secret" not in response.text
     assert "/secret/path" in caplog.text
 
 
@@ -180,7 +185,8 @@ def test_only_the_newest_work_of_a_page_waits(visits):
     jobs = [visits.submit_newest(visit, lambda name=name: name) for name in (b"first", b"second", b"third")]
     gate.set()
     assert jobs[2].result(5) == b"third"
-    assert jobs[0].cancelled() and jobs[1].cancelled()
+    assert jobs[0].cancelled()
+    assert jobs[1].cancelled()
 
 
 def test_work_of_other_pages_is_left_alone(visits):
@@ -225,7 +231,8 @@ def test_a_closed_page_takes_its_photo_along(visits):
     visits.leave("page")
     visits.leave("unknown")
     done(visits)
-    assert session.photo is None and other.photo is not None
+    assert session.photo is None
+    assert other.photo is not None
 
 
 def test_a_photo_that_comes_too_late_is_dropped(visits):
@@ -233,7 +240,8 @@ def test_a_photo_that_comes_too_late_is_dropped(visits):
     visit, session = visits.find(token), visits.session()
     order = visit.order
     visits.forget(token)
-    assert not visits.keep(visit, session, order) and visit.session is None
+    assert not visits.keep(visit, session, order)
+    assert visit.session is None
 
 
 def test_old_tokens_are_forgotten(monkeypatch, visits):

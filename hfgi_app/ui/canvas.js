@@ -6,7 +6,7 @@ function makeCanvas(canvas) {
   const feathered = document.createElement("canvas");
   let photo = null, quad = null, mask = null, wipe = null, held = false, due = false;
 
-  // The same feather as the server's: zero at the border of the square, whole from 8 % of its width inwards.
+  // The same feather as the server's: zero at the border of the square, whole from FEATHER of its width inwards.
   function featherMask(size) {
     if (mask?.width === size) return mask;
     const ramp = (at) => {

@@ -27,7 +27,7 @@ function makeLive(post, show, fail) {
       if (sequence > shown) { shown = sequence; show(kind, bitmap, sequence === newest); }
       bitmap.close();
     } catch (error) {
-      if (sequence > shown) fail(error);
+      if (sequence >= shown) fail(error);
     } finally {
       flying--;
       pump();
@@ -45,6 +45,7 @@ function makeLive(post, show, fail) {
   return {
     move(recipe) { waiting = { sequence: ++newest, recipe }; whole = null; pump(); },
     settle(recipe) { whole = { sequence: ++newest, recipe }; pump(); },
-    drop() { shown = ++newest; waiting = whole = null; },  // whatever is still on its way comes too late
+    // Whatever is still on its way comes too late. Gives the number of this moment.
+    drop() { waiting = whole = null; return (shown = ++newest); },
   };
 }

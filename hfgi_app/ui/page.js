@@ -143,8 +143,7 @@ async function open(what, recipe = null) {
   say("");
   try {
     const photo = await read(what, mine.signal);
-    live.drop();
-    const response = await post("picture", { sequence: 0, recipe: {} }, false);
+    const response = await post("picture", { sequence: live.drop(), recipe: {} }, false);
     const bitmap = await createImageBitmap(await response.blob());
     if (mine !== opening) return;
     source = what;

@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 from hfgi_app import images
+from hfgi_app.composite import FEATHER
 from hfgi_app.models import Models
 from hfgi_app.types import EditRecipe, Method, Slider
 from hfgi_app.ui.icons import ICONS
@@ -31,7 +32,8 @@ def style() -> str:
 
 def script(models: Models, examples: dict[str, Path]) -> str:
     """The script that runs once the page is there."""
-    values = {"LIMIT": images.MAX_BYTES, "WELCOME": _welcome(models.sliders(), list(examples))}
+    welcome = _welcome(models.sliders(), list(examples))
+    values = {"LIMIT": images.MAX_BYTES, "FEATHER": FEATHER, "WELCOME": welcome}
     constants = [f"const {name} = {json.dumps(value)};" for name, value in values.items()]
     sources = [(FOLDER / name).read_text("utf-8") for name in ("canvas.js", "live.js", "page.js")]
     return "\n".join(constants + sources)

@@ -1,0 +1,491 @@
+"""The page in a real Chromium, with fake models: quick, and every edit is plain to see in the pixels."""
+
+import base64
+import shutil
+import struct
+import time
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeModels, FakeSession
+
+from hfgi_app import images
+from hfgi_app.types import EditRecipe
+from hfgi_app.ui import server
+from hfgi_app.ui import visits as visits_module
+from hfgi_app.ui.visits import Visits
+
+pytestmark = pytest.mark.browser
+
+READY = "#studio[aria-busy=false][data-sharp=true]"
+RED, GREEN = '[data-name="tone/red"]', '[data-name="tone/green"]'
+
+CONTRASTS = """() => {
+  const light = (text) => {
+    const [red, green, blue] = text.match(/[\\d.]+/g).map((each) => {
+      const part = each / 255; return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const behind = (each) => { const colour = getComputedStyle(each).backgroundColor;
+    return colour !== "rgba(0, 0, 0, 0)" ? colour : behind(each.parentElement); };
+  const parts = "h1 .model h2 .row>label .row>input[type=text] .hint .privacy .note .primary .link .open"
+    + " legend .methods>label";
+  return Object.fromEntries(parts.split(" ").map((part) => {
+    const each = document.querySelector("#studio " + part);
+    const [low, high] = [light(getComputedStyle(each).color), light(behind(each))].sort((one, other) => one - other);
+    return [part, (high + 0.05) / (low + 0.05)]; }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def temp(tmp_path_factory):
+    """The only folder in which Gradio may write."""
+    folder = tmp_path_factory.mktemp("gradio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        patch.setenv("TMPDIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    for index, light in enumerate((90, 120)):
+        images.write(folder / f"portrait-{index}.jpg", portrait((light, 100, 80)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def visits():
+    """All open pages of the server."""
+    return Visits(FakeModels())
+
+
+@pytest.fixture(scope="module")
+def studio(temp, examples, visits):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visits_module, "EditSession", FakeSession)
+        patch.setattr(server, "Visits", lambda models: visits)
+        launched = server.serve(visits.models, examples, wait=False)
+        yield launched.local_url
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def tab(chromium, studio):
+    """One page for most tests: loading Gradio's own script is what takes time."""
+    with browsing(chromium, studio) as page:
+        yield page
+
+
+@pytest.fixture
+def page(tab):
+    """That page with a photo just opened."""
+    open_photo(tab, portrait())
+    return tab
+
+
+@contextmanager
+def browsing(chromium, url: str, **options):
+    """A page of its own, loaded and showing the example. Fails on script errors and on requests to anywhere else."""
+    context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    faults = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    home = url.split("?")[0]
+    page.on("request", lambda request: request.url.startswith((home, "data:", "blob:")) or faults.append(request.url))
+    try:
+        page.goto(url)
+        page.wait_for_selector(READY)
+        yield page
+    finally:
+        context.close()
+    assert not faults
+
+
+def portrait(colour: tuple[int, int, int] = (100, 100, 100), size: tuple[int, int] = (480, 400)) -> np.ndarray:
+    """A soft ramp around one colour: survives JPEG almost exactly."""
+    height, width = size
+    ramp = np.linspace(-20, 20, height)[:, None, None] + np.linspace(-20, 20, width)[None, :, None]
+    return (np.array(colour) + ramp).clip(0, 255).astype(np.uint8)
+
+
+def upload(page, data: bytes) -> None:
+    page.set_input_files('input[type="file"]', {"name": "mine.png", "mimeType": "image/png", "buffer": data})
+
+
+def open_photo(page, photo: np.ndarray) -> None:
+    upload(page, images.encode(photo, "PNG"))
+    page.wait_for_selector("#studio[aria-busy=true]")
+    page.wait_for_selector(READY)
+
+
+def pixels(page) -> np.ndarray:
+    """What the canvas shows, H x W x 3."""
+    size, data = page.evaluate(
+        """() => { const c = document.querySelector("#studio canvas");
+            const bytes = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+            let text = "";
+            for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+            return [[c.height, c.width], btoa(text)]; }"""
+    )
+    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(*size, 4)[..., :3].astype(int)
+
+
+def centre(page) -> np.ndarray:
+    shown = pixels(page)
+    height, width = shown.shape[:2]
+    return shown[int(0.4 * height) : int(0.5 * height), int(0.45 * width) : int(0.55 * width)].mean((0, 1))
+
+
+def slide(page, row: str, value: float) -> None:
+    """Set a slider as a hand does: it moves, then rests."""
+    page.eval_on_selector(
+        f'{row} input[type="range"]',
+        """(range, value) => { range.value = value; range.dispatchEvent(new Event("input", {bubbles: true}));
+            range.dispatchEvent(new Event("change", {bubbles: true})); }""",
+        value,
+    )
+    rest(page)
+
+
+def rest(page) -> None:
+    """Wait until the whole picture is there."""
+    page.wait_for_timeout(200)
+    page.wait_for_selector(READY)
+
+
+def drag(page, row: str, seconds: float = 0.5, stop: float = 0.9) -> None:
+    """Take the knob from the left to `stop` of the track, and hold it there."""
+    box = page.locator(f'{row} input[type="range"]').bounding_box()
+    y, steps = box["y"] + box["height"] / 2, max(2, int(60 * seconds))
+    page.mouse.move(box["x"] + 0.1 * box["width"], y)
+    page.mouse.down()
+    for step in range(1, steps + 1):
+        page.mouse.move(box["x"] + (0.1 + (stop - 0.1) * step / steps) * box["width"], y)
+        page.wait_for_timeout(1000 / 60)
+
+
+def download(page) -> bytes:
+    with page.expect_download() as waiting:
+        page.click("text=Download")
+    assert waiting.value.suggested_filename.endswith("-edited.png")
+    return Path(waiting.value.path()).read_bytes()
+
+
+def rendered(photo: np.ndarray, recipe: EditRecipe) -> np.ndarray:
+    session = FakeSession(FakeModels())
+    session.open(photo)
+    return session.render(recipe).astype(int)
+
+
+def wait_for(condition, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+def opened_photos(visits: Visits) -> int:
+    return sum(visit.session is not None for visit in visits._visits.values())
+
+
+def message(page) -> str:
+    page.wait_for_selector('[data-part="alert"]:visible')
+    return page.text_content('[data-part="message"]')
+
+
+# --- the first look --------------------------------------------------------------------------------------------------
+
+
+def test_the_page_opens_on_an_edited_example(tab):
+    assert tab.title() == "HFGI Studio"
+    assert tab.is_visible("text=Drag a slider, or open your own photo.")
+    assert tab.is_visible("text=Photos stay in memory")
+    assert tab.is_visible("text=Adds light instead of age")
+    assert tab.input_value(f'{RED} input[type="text"]') == "+3.0"
+    assert np.abs(centre(tab) - (90 + 30, 100, 80)).max() < 8
+
+
+def test_every_control_has_a_name_and_the_keyboard_moves_sliders(page):
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("#studio button, #studio input")].filter((each) =>
+            !each.labels?.length && !each.ariaLabel && !each.textContent.trim()).map((each) => each.outerHTML)"""
+    )
+    assert nameless == []
+    before = centre(page)
+    page.focus(f'{GREEN} input[type="range"]')
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    rest(page)
+    assert page.input_value(f'{GREEN} input[type="text"]') == "+1.0"
+    assert 7 < (centre(page) - before)[1] < 13
+
+
+def test_light_and_dark_follow_the_system_and_can_be_read(chromium, studio, tab):
+    with browsing(chromium, studio, color_scheme="dark") as dark:
+        for page, wall in ((tab, "rgb(230, 230, 230)"), (dark, "rgb(18, 18, 18)")):
+            assert page.evaluate("getComputedStyle(document.querySelector('#studio .stage')).backgroundColor") == wall
+            contrasts = page.evaluate(CONTRASTS)
+            assert min(contrasts.values()) >= 4.5, contrasts
+
+
+def test_on_a_phone_the_picture_stays_in_view_above_the_sliders(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator('[data-name="keep"]').scroll_into_view_if_needed()
+    picture, row = page.locator("canvas").bounding_box(), page.locator('[data-name="keep"]').bounding_box()
+    width = page.evaluate("document.documentElement.scrollWidth")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert 0 <= picture["y"] < picture["y"] + picture["height"] <= row["y"]
+    assert 250 < picture["height"] <= 422
+    assert width == 390
+
+
+# --- editing ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_changes_while_the_slider_moves_and_is_whole_once_it_rests(page):
+    assert np.abs(pixels(page) - portrait()).max() < 6
+    drag(page, RED)
+    value = float(page.input_value(f'{RED} input[type="range"]'))
+    assert value > 2
+    wait_for(lambda: np.abs(centre(page) - (100 + 10 * value, 100, 100)).max() < 8)
+    assert page.get_attribute("#studio", "data-sharp") == "false"
+    live = pixels(page)
+    page.mouse.up()
+    rest(page)
+    expected = rendered(portrait(), EditRecipe((("tone/red", value),)))
+    assert np.abs(pixels(page) - expected).max() < 8
+    # The live frame is the same picture to within what JPEG and 256 pixels of face lose: same place, same feather.
+    assert np.abs(live - expected).max() < 14
+    assert np.abs(live - expected).mean() < 1.5
+
+
+def test_zero_is_the_photo_again_by_double_click_button_value_and_all_at_once(page):
+    photo = pixels(page)
+    ways = (
+        lambda: page.dblclick(f"{RED} label"),
+        lambda: page.click(f"{RED} button"),
+        lambda: (page.fill(f'{RED} input[type="text"]', "0"), page.keyboard.press("Enter")),
+        lambda: page.click("text=Reset all"),
+    )
+    for way in ways:
+        slide(page, RED, 3)
+        assert np.abs(pixels(page) - photo).max() > 20
+        way()
+        rest(page)
+        assert np.array_equal(pixels(page), photo)
+
+
+def test_a_value_can_be_typed(page):
+    page.fill(f'{GREEN} input[type="text"]', "-2,5")
+    page.keyboard.press("Enter")
+    rest(page)
+    assert page.input_value(f'{GREEN} input[type="range"]') == "-2.5"
+    assert page.input_value(f'{GREEN} input[type="text"]') == "\N{MINUS SIGN}2.5"
+    page.fill('[data-name="light/exposure"] input[type="text"]', "nonsense")
+    page.keyboard.press("Enter")
+    assert page.input_value('[data-name="light/exposure"] input[type="text"]') == "0\N{DEGREE SIGN}"
+
+
+def test_undo_and_redo_by_key_and_by_button(page):
+    shown = [pixels(page)]
+    for row, value in ((RED, 2), (GREEN, 3)):
+        slide(page, row, value)
+        shown.append(pixels(page))
+    page.keyboard.press("Control+z")
+    rest(page)
+    assert np.array_equal(pixels(page), shown[1])
+    page.click('[aria-label="Undo"]')
+    rest(page)
+    assert np.array_equal(pixels(page), shown[0])
+    assert page.is_disabled('[aria-label="Undo"]')
+    page.keyboard.press("Control+Shift+z")
+    page.click('[aria-label="Redo"]')
+    rest(page)
+    assert np.array_equal(pixels(page), shown[2])
+    assert page.is_disabled('[aria-label="Redo"]')
+
+
+def test_the_wipe_shows_the_photo_on_its_left(page):
+    photo = pixels(page)
+    slide(page, RED, 4)
+    edited = pixels(page)
+    page.click("text=Wipe")
+    half = photo.shape[1] // 2
+    assert np.array_equal(pixels(page)[:, : half - 2], photo[:, : half - 2])
+    assert np.array_equal(pixels(page)[:, half + 2 :], edited[:, half + 2 :])
+    box = page.locator("canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.up()
+    page.wait_for_timeout(50)
+    assert np.array_equal(pixels(page)[:, : int(1.4 * half)], photo[:, : int(1.4 * half)])
+    assert page.is_visible("text=Before")
+    page.keyboard.press("w")
+    page.wait_for_timeout(50)
+    assert np.array_equal(pixels(page), edited)
+
+
+def test_the_photo_shows_while_space_or_the_button_is_held(page):
+    photo = pixels(page)
+    slide(page, RED, 4)
+    edited = pixels(page)
+    for down, up in (
+        (lambda: page.keyboard.down(" "), lambda: page.keyboard.up(" ")),
+        (lambda: (page.hover("text=Hold to compare"), page.mouse.down()), page.mouse.up),
+    ):
+        down()
+        page.wait_for_timeout(50)
+        assert np.array_equal(pixels(page), photo)
+        up()
+        page.wait_for_timeout(50)
+        assert np.array_equal(pixels(page), edited)
+
+
+def test_the_download_is_the_whole_photo_with_its_recipe(page):
+    photo = portrait(size=(600, 500))
+    open_photo(page, photo)
+    slide(page, RED, 2)
+    slide(page, '[data-name="keep"]', 0.5)
+    page.check('input[value="e4e"]')
+    data = download(page)
+    recipe = EditRecipe.from_json(images.read_recipe(data))
+    assert recipe == EditRecipe((("tone/red", 2.0),), method="e4e", keep=0.5)
+    assert np.array_equal(images.read(data), rendered(photo, recipe))
+
+
+# --- photos ----------------------------------------------------------------------------------------------------------
+
+
+def drop(page, data: bytes, kind: str) -> None:
+    """Drop or paste a file on the page."""
+    page.evaluate(
+        """([text, kind]) => {
+            const bytes = Uint8Array.from(atob(text), (each) => each.charCodeAt(0)), carried = new DataTransfer();
+            carried.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
+            document.querySelector("#studio .stage").dispatchEvent(kind === "drop"
+                ? new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})
+                : new ClipboardEvent("paste", {clipboardData: carried, bubbles: true})); }""",
+        [base64.b64encode(data).decode(), kind],
+    )
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_photo_can_be_dropped_and_pasted(page, kind):
+    drop(page, images.encode(portrait((60, 140, 60)), "PNG"), kind)
+    wait_for(lambda: np.abs(centre(page) - (60, 140, 60)).max() < 8)
+
+
+def test_examples_open_with_one_click(page):
+    page.click('[aria-label="Example 2"]')
+    page.wait_for_selector('[aria-label="Example 2"][aria-pressed="true"]')
+    assert np.abs(centre(page) - (120, 100, 80)).max() < 8
+    assert page.is_hidden("text=Drag a slider, or open your own photo.")
+
+
+def test_another_face_can_be_picked(page):
+    open_photo(page, portrait(size=(300, 700)))
+    slide(page, RED, 4)
+    page.click('[data-part="faces"] button:has-text("2")')
+    page.wait_for_selector('[data-part="faces"] button:has-text("2")[aria-pressed="true"]')
+    slide(page, RED, 4)
+    change = (pixels(page) - portrait(size=(300, 700)))[..., 0]
+    assert np.abs(change[:, :340]).max() < 6 < 30 < change[:, 360:].max()
+
+
+def huge() -> bytes:
+    """A PNG that claims 60,000 x 60,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"This is a letter, not a photo.", "cannot be opened"),
+        (images.encode(portrait(), "JPEG")[:2000], "damaged"),
+        (huge(), "megapixels"),
+        (images.encode(np.full((200, 200, 3), 128, np.uint8), "PNG"), "no face"),
+    ],
+    ids=["text", "truncated", "huge", "faceless"],
+)
+def test_a_refused_photo_gets_one_sentence_and_the_old_one_stays(page, data, words):
+    before = pixels(page)
+    upload(page, data)
+    text = message(page)
+    assert words in text
+    assert text.endswith(".")
+    assert page.get_attribute("#studio", "aria-busy") == "false"
+    assert np.array_equal(pixels(page), before)
+    slide(page, GREEN, 2)
+    assert np.abs(pixels(page) - before).max() > 10
+    assert page.is_hidden('[data-part="alert"]')
+
+
+def test_a_file_that_is_too_long_is_not_even_sent(page):
+    page.evaluate(
+        """size => { const carried = new DataTransfer(), input = document.querySelector("#studio input[type=file]");
+            carried.items.add(new File([new Uint8Array(size)], "long.png", {type: "image/png"}));
+            input.files = carried.files; input.dispatchEvent(new Event("change")); }""",
+        images.MAX_BYTES + 1,
+    )
+    assert message(page) == "The photo is larger than 25 MB; save a smaller copy of it."
+
+
+def test_two_browsers_never_see_each_others_photo_and_a_closed_one_leaves_none(chromium, studio, page, visits):
+    with browsing(chromium, studio) as other:
+        open_photo(page, portrait((160, 80, 80)))
+        open_photo(other, portrait((80, 80, 160)))
+        for value in (2, 0, 3):
+            slide(page, GREEN, value)
+            slide(other, GREEN, value)
+            assert np.abs(centre(page) - (160, 80 + 10 * value, 80)).max() < 8
+            assert np.abs(centre(other) - (80, 80 + 10 * value, 160)).max() < 8
+        assert opened_photos(visits) == 2
+        other.close()
+        wait_for(lambda: opened_photos(visits) == 1)
+
+
+def test_a_photo_can_be_deleted_and_another_opened(page, visits):
+    page.click("text=Delete my photo now")
+    page.wait_for_selector("text=Drop a photo here")
+    assert page.is_hidden("canvas")
+    assert page.is_disabled("text=Download")
+    assert opened_photos(visits) == 0
+    open_photo(page, portrait((60, 60, 160)))
+    assert np.abs(centre(page) - (60, 60, 160)).max() < 8
+
+
+def test_a_photo_that_was_put_away_is_handed_in_again(page, visits):
+    open_photo(page, portrait((60, 160, 60)))
+    for token in list(visits._visits):
+        visits.forget(token)
+    slide(page, RED, 3)
+    assert np.abs(centre(page) - (90, 160, 60)).max() < 8
+
+
+def test_nothing_of_a_photo_is_written_to_disk(page, temp):
+    slide(page, RED, 3)
+    download(page)
+    assert [path for path in temp.rglob("*") if path.is_file()] == []
