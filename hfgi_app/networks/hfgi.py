@@ -34,7 +34,7 @@ class DistortionAlignment(nn.Module):
 
     def forward(self, distortion: Tensor, edited: Tensor) -> Tensor:
         """Both N x 3 x S x S -> aligned map N x 3 x S x S, unbounded. S is a multiple of 8."""
-        skips = [self.input_layer(torch.cat((distortion, edited), 1))]
+        skips: list[Tensor] = [self.input_layer(torch.cat((distortion, edited), 1))]
         for down in self.down:
             skips.append(down(skips[-1]))
         x = skips.pop()

@@ -1,4 +1,4 @@
-"""Improved residual units, with and without squeeze-and-excitation (ArcFace, Deng et al. 2019; SENet, Hu et al. 2018)."""
+"""Improved residual units, with and without a channel gate (ArcFace, Deng et al. 2019; SENet, Hu et al. 2018)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Conv2d(max(channels // 16, 1), channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.fc2(self.fc1(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
+        gate: Tensor = self.fc2(self.fc1(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
         return x * gate
 
 
@@ -52,8 +52,8 @@ class ResidualUnit(nn.Module):
             self.res_layer.append(SqueezeExcitation(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.res_layer(x)
-        return residual + self.shortcut_layer(x)
+        total: Tensor = self.res_layer(x) + self.shortcut_layer(x)
+        return total
 
 
 def stem(in_channels: int, out_channels: int) -> nn.Sequential:

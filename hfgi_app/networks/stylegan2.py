@@ -1,6 +1,6 @@
 """StyleGAN2 generator with skip connections (Karras et al. 2020), for any size and channel plan.
 
-It knows nothing of any inversion paper: what is done to the features at the hook, or to the RGB skip, comes from outside.
+It knows nothing of any inversion paper: what is done to the features at the hook or to the RGB skip comes from outside.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -136,7 +137,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, image: Tensor | None) -> Tensor:
         # The sum over blocks stays in the bias' precision when the convolutions run in a lower one.
-        rgb = self.conv(x, style).to(self.bias.dtype) + self.bias[:, None, None]
+        rgb: Tensor = self.conv(x, style).to(self.bias.dtype) + self.bias[:, None, None]
         if image is None:
             return rgb
         with torch.autocast(x.device.type, enabled=False):
@@ -178,10 +179,12 @@ class Generator(nn.Module):
             self.to_rgbs.append(ToRGB(after, dim))
 
     def styles(self, latents: Latents) -> Styles:
-        """All affine layers, plus the style-space offsets. A to-RGB layer shares its row with the next up-convolution."""
+        """All affine layers, plus style-space offsets. A to-RGB layer shares its row with the next up-convolution."""
         rows = latents.w.unbind(1)
-        convs = [layer.conv.affine(rows[index]) for index, layer in enumerate(self.layers)]
-        rgbs = [layer.conv.affine(rows[2 * block + 1]) for block, layer in enumerate(self.to_rgbs)]
+        affines = [cast(SynthesisLayer, layer).conv.affine for layer in self.layers]
+        rgb_affines = [cast(ToRGB, layer).conv.affine for layer in self.to_rgbs]
+        convs = [affine(rows[index]) for index, affine in enumerate(affines)]
+        rgbs = [affine(rows[2 * block + 1]) for block, affine in enumerate(rgb_affines)]
         for index, offset in latents.styles:
             convs[index] = convs[index] + offset
         return Styles(tuple(convs), tuple(rgbs))
