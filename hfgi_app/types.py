@@ -6,10 +6,9 @@ Pictures as tensors are float32 N x 3 x H x W, RGB in [-1, 1]; as arrays uint8 H
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+import re
+import sys
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,8 @@ StyleOffsets = tuple[tuple[int, Tensor], ...]
 class Face:
     """One aligned face and where it came from.
 
-    quad: 4 x 2 corners (x, y) in photo pixels: top left, bottom left, bottom right, top right.
+    quad: 4 x 2 corners (x, y) in photo pixels: top left, bottom left, bottom right, top right. Counted from the
+        photo's corner: pixel (0, 0) covers 0..1, the whole photo is (0, 0), (0, H), (W, H), (W, 0).
     crop: 1 x 3 x S x S in [-1, 1], sampled from the photo directly at the encoder's size S.
     """
 
@@ -99,7 +99,7 @@ class Method:
 class EditRecipe:
     """What to do to a photo: hashable, equal by value, zeros dropped, names sorted.
 
-    strengths  (("family/name", strength), ...); a mapping is accepted too
+    strengths  (("family/name", strength), ...)
     prompts    typed prompts, in order
     method     name of the refinement method
     keep       0..1, how much of the photo's own detail stays where the edit moved nothing
@@ -113,8 +113,7 @@ class EditRecipe:
     keep: float = 1.0
 
     def __post_init__(self) -> None:
-        pairs = self.strengths.items() if isinstance(self.strengths, Mapping) else self.strengths
-        clean = {_text(name): _number(value, f"The strength of {name}") for name, value in pairs}
+        clean = {_text(name): _number(value, f"The strength of {name}") for name, value in self.strengths}
         object.__setattr__(self, "strengths", tuple(sorted((n, v) for n, v in clean.items() if v != 0)))
         object.__setattr__(self, "prompts", tuple(_text(prompt) for prompt in self.prompts))
         object.__setattr__(self, "method", _text(self.method))
@@ -156,7 +155,9 @@ class EditRecipe:
             raise RecipeError("A recipe is a JSON object with strengths, prompts, method and keep.")
         unknown = sorted(set(fields) - {"strengths", "prompts", "method", "keep"})
         if unknown:
-            raise RecipeError(f"The recipe has a field named {unknown[0]!r}; known are strengths, prompts, method, keep.")
+            raise RecipeError(
+                f"The recipe has a field named {unknown[0]!r:.40}; known are strengths, prompts, method, keep."
+            )
         strengths, prompts = fields.get("strengths", {}), fields.get("prompts", [])
         if not isinstance(strengths, dict) or not isinstance(prompts, list):
             raise RecipeError("In a recipe, strengths is an object of numbers and prompts a list of texts.")
@@ -169,13 +170,17 @@ class EditRecipe:
         )
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: no file can hold it
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or _SURROGATE.search(value):
         raise RecipeError(f"A recipe needs a text here, not {value!r:.40}.")
     return value
 
 
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _number(value: object, what: str) -> float:
+    # Compared, not converted: a whole number of a thousand digits has no float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise RecipeError(f"{what} must be a finite number, not {value!r:.40}.")
     return float(value)
