@@ -102,14 +102,9 @@ class Trio:
     def resume(self, state: State) -> None:
         """Go on from a checkpoint of the same size, or grow from one of half the size."""
         same = state["size"] == self.plan.size
-        renamed = state["critic"] if same else _shift_blocks(state["critic"])
-        modules = (
-            (self.generator, state["generator"]),
-            (self.encoder, state["encoder"]),
-            (self.critic, renamed),
-        )
-        for module, tensors in modules:
-            module.load_state_dict(tensors, strict=same)
+        state = state if same else _inherited(state)
+        for name, module in (("generator", self.generator), ("encoder", self.encoder), ("critic", self.critic)):
+            module.load_state_dict(state[name], strict=same)
         if not same:
             self._grow(state)
             return
@@ -121,22 +116,28 @@ class Trio:
         self.seen = state["seen"]
 
     def _grow(self, state: State) -> None:
-        """A new block that starts by adding nothing to the picture, so that growing begins where the small model was."""
+        """The new block starts by adding nothing to the picture: growing begins where the small model was."""
         torch.nn.init.zeros_(self.generator.to_rgbs[-1].conv.weight)
-        for average, module, key in zip(
+        for average, module, name in zip(
             self.average, (self.generator, self.encoder), ("generator_average", "encoder_average"), strict=True
         ):
-            old = {k: v for k, v in state[key].items() if k != "latent_avg"}
-            average.tensors = {**{k: v.clone() for k, v in module.state_dict().items()}, **old}
+            fresh = {key: value.clone() for key, value in module.state_dict().items()}
+            average.tensors = fresh | {key: value.to(self.device) for key, value in state[name].items()}
 
 
-def _shift_blocks(tensors: State) -> State:
-    """The smaller discriminator's blocks are the larger one's later blocks; its first layer is dropped."""
-    kept = {name: value for name, value in tensors.items() if not name.startswith("from_rgb")}
-    return {
+def _inherited(state: State) -> State:
+    """What a model of twice the size can take over: all but the average code, which has a row for every layer, and the
+    discriminator's first layer; its blocks are the larger one's later blocks."""
+    encoders = {
+        name: {key: value for key, value in state[name].items() if key != "latent_avg"}
+        for name in ("encoder", "encoder_average")
+    }
+    kept = {name: value for name, value in state["critic"].items() if not name.startswith("from_rgb")}
+    critic = {
         f"blocks.{int(name.split('.')[1]) + 1}.{name.split('.', 2)[2]}" if name.startswith("blocks.") else name: value
         for name, value in kept.items()
     }
+    return {**state, **encoders, "critic": critic}
 
 
 def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
