@@ -1,11 +1,17 @@
 """Models and a session that need no weights: quick, exact, and easy to see in the pixels.
 
 A fake edit adds light to the feathered face square: `tone/red` to the red channel and so on, 10 levels a unit.
+As a script: `python tests/fakes.py EXAMPLES [SECONDS]` runs the studio on them, SECONDS a frame.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +20,7 @@ from hfgi_app.errors import NoFaceError, PhotoError
 from hfgi_app.types import EditRecipe, Method, Photo, Slider
 
 SIZE = 256
+ROOT = Path(__file__).parent.parent
 
 
 class FakeModels:
@@ -107,3 +114,27 @@ def _ramp(at):
 
 def _add(photo: Photo, light) -> Photo:
     return np.clip(photo + light, 0, 255).round().astype(np.uint8)
+
+
+@contextmanager
+def running(script: Path, *arguments: str, temp: Path):
+    """Run a script that launches the studio, in a process of its own that writes only to `temp`; gives its address."""
+    places = {"GRADIO_TEMP_DIR": str(temp), "TMPDIR": str(temp), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, str(script), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | places, text=True) as process:
+        try:
+            yield next(line.split()[-1] + "/" for line in process.stdout if "local URL" in line)
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    from hfgi_app.ui import server, visits
+
+    visits.EditSession = FakeSession
+    server.CLEAN = (1, 1)
+    server.serve(FakeModels(float(sys.argv[2]) if len(sys.argv) > 2 else 0.0), Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,15 +8,14 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
+import fakes
+import httpx
 import numpy as np
 import pytest
 from fakes import FakeModels, FakeSession
 
 from hfgi_app import images
 from hfgi_app.types import EditRecipe
-from hfgi_app.ui import server
-from hfgi_app.ui import visits as visits_module
-from hfgi_app.ui.visits import Visits
 
 pytestmark = pytest.mark.browser
 
@@ -51,36 +50,17 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def temp(tmp_path_factory):
-    """The only folder in which Gradio may write."""
-    folder = tmp_path_factory.mktemp("gradio")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(folder))
-        patch.setenv("TMPDIR", str(folder))
-        yield folder
+    """The only folder in which the server may write."""
+    return tmp_path_factory.mktemp("gradio")
 
 
 @pytest.fixture(scope="module")
-def examples(tmp_path_factory):
+def studio(temp, tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     for index, light in enumerate((90, 120)):
         images.write(folder / f"portrait-{index}.jpg", portrait((light, 100, 80)))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def visits():
-    """All open pages of the server."""
-    return Visits(FakeModels())
-
-
-@pytest.fixture(scope="module")
-def studio(temp, examples, visits):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visits_module, "EditSession", FakeSession)
-        patch.setattr(server, "Visits", lambda models: visits)
-        launched = server.serve(visits.models, examples, wait=False)
-        yield launched.local_url
-        launched.close()
+    with fakes.running(Path(fakes.__file__), str(folder), temp=temp) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +90,7 @@ def browsing(chromium, url: str, **options):
     try:
         page.goto(url)
         page.wait_for_selector(READY)
+        paint(page)
         yield page
     finally:
         context.close()
@@ -131,6 +112,7 @@ def open_photo(page, photo: np.ndarray) -> None:
     upload(page, images.encode(photo, "PNG"))
     page.wait_for_selector("#studio[aria-busy=true]")
     page.wait_for_selector(READY)
+    paint(page)
 
 
 def pixels(page) -> np.ndarray:
@@ -166,6 +148,12 @@ def rest(page) -> None:
     """Wait until the whole picture is there."""
     page.wait_for_timeout(200)
     page.wait_for_selector(READY)
+    paint(page)
+
+
+def paint(page) -> None:
+    """Wait until the canvas shows what it was told to."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def drag(page, row: str, seconds: float = 0.5, stop: float = 0.9) -> None:
@@ -199,8 +187,15 @@ def wait_for(condition, seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-def opened_photos(visits: Visits) -> int:
-    return sum(visit.session is not None for visit in visits._visits.values())
+def visit(page) -> str:
+    """The page's secret."""
+    return page.get_attribute("#studio", "data-visit")
+
+
+def has_photo(studio: str, token: str) -> bool:
+    answer = httpx.post(f"{studio}studio/picture", json={"sequence": 10**6, "recipe": {}}, headers={"X-Visit": token})
+    assert answer.status_code in (200, 410)
+    return answer.status_code == 200
 
 
 def message(page) -> str:
@@ -325,6 +320,7 @@ def test_the_wipe_shows_the_photo_on_its_left(page):
     slide(page, RED, 4)
     edited = pixels(page)
     page.click("text=Wipe")
+    paint(page)
     half = photo.shape[1] // 2
     assert np.array_equal(pixels(page)[:, : half - 2], photo[:, : half - 2])
     assert np.array_equal(pixels(page)[:, half + 2 :], edited[:, half + 2 :])
@@ -333,11 +329,11 @@ def test_the_wipe_shows_the_photo_on_its_left(page):
     page.mouse.down()
     page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
     page.mouse.up()
-    page.wait_for_timeout(50)
+    paint(page)
     assert np.array_equal(pixels(page)[:, : int(1.4 * half)], photo[:, : int(1.4 * half)])
     assert page.is_visible("text=Before")
     page.keyboard.press("w")
-    page.wait_for_timeout(50)
+    paint(page)
     assert np.array_equal(pixels(page), edited)
 
 
@@ -350,10 +346,10 @@ def test_the_photo_shows_while_space_or_the_button_is_held(page):
         (lambda: (page.hover("text=Hold to compare"), page.mouse.down()), page.mouse.up),
     ):
         down()
-        page.wait_for_timeout(50)
+        paint(page)
         assert np.array_equal(pixels(page), photo)
         up()
-        page.wait_for_timeout(50)
+        paint(page)
         assert np.array_equal(pixels(page), edited)
 
 
@@ -394,6 +390,7 @@ def test_a_photo_can_be_dropped_and_pasted(page, kind):
 def test_examples_open_with_one_click(page):
     page.click('[aria-label="Example 2"]')
     page.wait_for_selector('[aria-label="Example 2"][aria-pressed="true"]')
+    paint(page)
     assert np.abs(centre(page) - (120, 100, 80)).max() < 8
     assert page.is_hidden("text=Drag a slider, or open your own photo.")
 
@@ -453,7 +450,7 @@ def test_a_file_that_is_too_long_is_not_even_sent(page):
     assert message(page) == "The photo is larger than 25 MB; save a smaller copy of it."
 
 
-def test_two_browsers_never_see_each_others_photo_and_a_closed_one_leaves_none(chromium, studio, page, visits):
+def test_two_browsers_never_see_each_others_photo_and_a_closed_one_leaves_none(chromium, studio, page):
     with browsing(chromium, studio) as other:
         open_photo(page, portrait((160, 80, 80)))
         open_photo(other, portrait((80, 80, 160)))
@@ -462,25 +459,26 @@ def test_two_browsers_never_see_each_others_photo_and_a_closed_one_leaves_none(c
             slide(other, GREEN, value)
             assert np.abs(centre(page) - (160, 80 + 10 * value, 80)).max() < 8
             assert np.abs(centre(other) - (80, 80 + 10 * value, 160)).max() < 8
-        assert opened_photos(visits) == 2
+        token = visit(other)
+        assert token != visit(page)
+        assert has_photo(studio, token)
         other.close()
-        wait_for(lambda: opened_photos(visits) == 1)
+        wait_for(lambda: not has_photo(studio, token))
 
 
-def test_a_photo_can_be_deleted_and_another_opened(page, visits):
+def test_a_photo_can_be_deleted_and_another_opened(page, studio):
     page.click("text=Delete my photo now")
     page.wait_for_selector("text=Drop a photo here")
     assert page.is_hidden("canvas")
     assert page.is_disabled("text=Download")
-    assert opened_photos(visits) == 0
+    assert not has_photo(studio, visit(page))
     open_photo(page, portrait((60, 60, 160)))
     assert np.abs(centre(page) - (60, 60, 160)).max() < 8
 
 
-def test_a_photo_that_was_put_away_is_handed_in_again(page, visits):
+def test_a_photo_that_was_put_away_is_handed_in_again(page, studio):
     open_photo(page, portrait((60, 160, 60)))
-    for token in list(visits._visits):
-        visits.forget(token)
+    assert httpx.post(f"{studio}studio/close", content=visit(page)).status_code == 204
     slide(page, RED, 3)
     assert np.abs(centre(page) - (90, 160, 60)).max() < 8
 

@@ -2,8 +2,12 @@
 
 import json
 import time
+from dataclasses import asdict
+from pathlib import Path
 from threading import Event
 
+import fakes
+import httpx
 import numpy as np
 import pytest
 from fakes import FakeModels, FakeSession
@@ -11,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from hfgi_app import images
-from hfgi_app.types import EditRecipe
+from hfgi_app.types import EditRecipe, Slider
 from hfgi_app.ui import visits as visits_module
 from hfgi_app.ui.routes import Routes
 from hfgi_app.ui.visits import Visits
@@ -248,3 +252,76 @@ def test_old_tokens_are_forgotten(monkeypatch, visits):
     monkeypatch.setattr(visits_module, "PAGES", 2)
     tokens = [visits.begin(str(index)) for index in range(3)]
     assert [visits.find(token) is None for token in tokens] == [True, False, False]
+
+
+# --- the public endpoints --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    """The address of a running studio, and the only folder in which it may write."""
+    folder = tmp_path_factory.mktemp("gradio")
+    with fakes.running(Path(fakes.__file__), str(tmp_path_factory.mktemp("none")), temp=folder) as url:
+        yield url, folder
+
+
+@pytest.fixture(scope="module")
+def remote(launched, tmp_path_factory):
+    gradio_client = pytest.importorskip("gradio_client")
+    return gradio_client.Client(launched[0], verbose=False, download_files=str(tmp_path_factory.mktemp("client")))
+
+
+def edit(remote, path, recipe: str) -> str:
+    from gradio_client import handle_file
+
+    return remote.predict(handle_file(str(path)), recipe, api_name="/edit")
+
+
+def test_only_two_endpoints_are_public(remote):
+    assert set(remote.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/edit", "/sliders"}
+
+
+def test_the_sliders_are_listed(remote):
+    listed = remote.predict(api_name="/sliders")
+    assert listed[0] == asdict(Slider("tone/red", "Red", -5, 5, 0.1, "", "Tone"))
+    assert [each["name"] for each in listed] == [slider.name for slider in FakeModels().sliders()]
+
+
+def test_a_photo_is_edited_and_nothing_stays(remote, launched, tmp_path):
+    photo, recipe = portrait(), EditRecipe((("tone/red", 2.0),))
+    images.write(tmp_path / "photo.png", photo)
+    answer = edit(remote, tmp_path / "photo.png", recipe.to_json())
+    session = FakeSession(FakeModels())
+    session.open(photo)
+    assert np.array_equal(images.read(answer), session.render(recipe))
+    assert images.read_recipe(answer) == recipe.to_json()
+    end = time.monotonic() + 20
+    while [path for path in launched[1].rglob("*") if path.is_file()]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("data", "recipe", "words"),
+    [
+        (b"text", "{}", "cannot be opened"),
+        (png(np.full((80, 80, 3), 9, np.uint8)), "{}", "no face"),
+        (b"", "[", "JSON"),
+    ],
+)
+def test_what_cannot_be_edited_gets_a_sentence(remote, tmp_path, data, recipe, words):
+    from gradio_client.exceptions import AppError
+
+    (tmp_path / "photo.png").write_bytes(data or png(portrait()))
+    with pytest.raises(AppError, match=words):
+        edit(remote, tmp_path / "photo.png", recipe)
+
+
+def test_gradio_shows_nothing_else(launched):
+    url = launched[0]
+    for path in ("monitoring/summary", "gradio_api/monitoring/summary", "gradio_api/runs", "studio/open"):
+        assert httpx.get(url + path).status_code in (403, 404, 405), path
+    config = httpx.get(url + "config").json()
+    assert {
+        each["api_visibility"] for each in config["dependencies"] if each["api_name"] not in ("edit", "sliders")
+    } == {"private"}
