@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -255,7 +255,7 @@ def _check_kernel(name: str, kernel: Tensor) -> None:
         raise WeightsError(f"decoder.{name} is not the filter 1, 3, 3, 1; this generator is of another make.")
 
 
-def _list(names: object) -> str:
+def _list(names: Iterable[object]) -> str:
     """The first few names, for a sentence."""
-    known = sorted(str(name)[:60] for name in names)  # type: ignore[attr-defined]
-    return ", ".join(known[:4]) + (f" and {len(known) - 4} more" if len(known) > 4 else "")
+    known = sorted(str(name)[:60] for name in names)
+    return (", ".join(known[:4]) or "nothing") + (f" and {len(known) - 4} more" if len(known) > 4 else "")

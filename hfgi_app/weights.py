@@ -119,38 +119,31 @@ def spec(name: str) -> WeightSpec:
 
 
 def fetch(wanted: WeightSpec, progress: Progress | None = None) -> Path:
-    """Path of the file in the Hub's cache, downloaded where it is not there yet and checked.
+    """Path of the file among the Hub's cached assets, downloaded where it is not there yet, and checked each time.
 
-    An interrupted download resumes. Without `progress` the Hub shows its own bar on standard error.
+    An interrupted download resumes, also in a later run. Without `progress` the Hub's own bar shows on standard error.
     Raises WeightsError where the file has no mirror, cannot be reached, or is not the expected one.
     """
     if wanted.repo is None:
         hint = f"get {Path(wanted.file).name} from {wanted.source} and pass its path or folder"
         raise WeightsError(f"{wanted.name} has no mirror to fetch from; {hint}.")
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import cached_assets_path
 
-    path = try_to_load_from_cache(wanted.repo, wanted.file)
-    if not isinstance(path, str):
-        try:
-            path = hf_hub_download(wanted.repo, wanted.file, tqdm_class=_bar(progress))
-        except Exception as error:  # the Hub's client raises from several libraries
-            hint = "check the connection and fetch again (it resumes)"
-            raise WeightsError(f"{wanted.name} could not be fetched from {wanted.repo}; {hint}.") from error
-    verify(wanted, Path(path))
-    return Path(path)
+    path = cached_assets_path("hfgi-studio", wanted.name, "published") / Path(wanted.file).name
+    if not path.exists():
+        _download(wanted, path, progress)
+    try:
+        verify(wanted, path)
+    except WeightsError:
+        path.unlink()
+        raise
+    return path
 
 
 def verify(wanted: WeightSpec, path: Path) -> None:
-    """Compare a file with its catalogue entry. A wrong one in the Hub's cache is removed, to be fetched again.
-
-    Raises WeightsError where it differs.
-    """
-    if wanted.sha256 in (None, sha256(path)):
-        return
-    if path.is_symlink():
-        path.resolve().unlink()
-        path.unlink()
-    raise WeightsError(f"{path.name} is not the published {wanted.name} or is damaged; fetch it again.")
+    """Raises WeightsError where a file is not the catalogue's."""
+    if wanted.sha256 not in (None, sha256(path)):
+        raise WeightsError(f"{path.name} is not the published {wanted.name} or is damaged; fetch it again.")
 
 
 def sha256(path: Path) -> str:
@@ -234,6 +227,29 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> 
     module.load_state_dict({name: given[name].to(own[name].dtype) for name in own}, assign=True)
 
 
+def _download(wanted: WeightSpec, path: Path, progress: Progress | None) -> None:
+    # hf_hub_download would start a download anew that an earlier run could not finish.
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        found = get_hf_file_metadata(hf_hub_url(str(wanted.repo), wanted.file))
+        with unfinished.open("ab") as file:
+            http_get(
+                found.location,
+                file,
+                resume_size=file.tell(),
+                expected_size=found.size,
+                displayed_filename=path.name,
+                tqdm_class=_bar(progress),
+            )
+    except Exception as error:  # the Hub's client raises from several libraries
+        hint = "check the connection and fetch again (it resumes)"
+        raise WeightsError(f"{wanted.name} could not be fetched from {wanted.repo}; {hint}.") from error
+    unfinished.replace(path)
+
+
 def _bar(progress: Progress | None) -> type[Any] | None:
     """The Hub's progress bar, telling `progress` as well."""
     if progress is None:
@@ -245,6 +261,8 @@ def _bar(progress: Progress | None) -> type[Any] | None:
     class Bar(tqdm):
         def update(self, n: float | None = 1) -> bool | None:
             shown: bool | None = super().update(n)
+            if self.disable:  # then the bar does not count
+                self.n += n or 0
             report(int(self.n), int(self.total or 0))
             return shown
 
