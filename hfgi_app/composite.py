@@ -3,12 +3,14 @@
 In photo pixels, with F the feathered crop, U crop -> photo, P the photo, R the raw render, C the coarse image and
 R0, C0 the same two without any edit:
 
-    out = (1-F) P + F [ U(R) + k m (P - U(R0)) ]          m = exp(-(blur|C - C0| / TAU)^2)        k = keep
+    out = (1-F) P + F [ U(R) + k m L(way) ]        L = P - U(R0), the photo's detail        k = keep
 
-Where the edit moved nothing, m = 1 and the photo's own pixels stay, at full resolution; where it moved something the
-photo's detail no longer fits, m = 0 and the render shows alone. U is linear, so the same sum is written around the
-photo, out = P + F U(R - R0) + F (k m - 1) (P - U(R0)): both corrections are exactly zero where there is no edit, and
-all that an edit decides is small, made at crop size and enlarged once.
+`way` says where each point of the edited face was before the edit: optical flow from C to C0, two smooth pictures of one
+face, so the photo's detail travels with a turning head instead of leaving a ghost. m is 1 where the face only moved or
+changed its tone, and falls to 0 where C differs in shape from C0 moved along: there the photo's detail no longer fits
+and the render shows alone. U is linear, so the same sum is written around the photo,
+out = P + F U(R - R0) + F (k m L(way) - L): both corrections are exactly zero where there is no edit, and all that an edit
+decides is small, made at crop size and enlarged once.
 """
 
 from __future__ import annotations
@@ -25,14 +27,20 @@ from hfgi_app.types import Photo
 
 Plane = NDArray[np.float32]
 
-TAU = 0.06
-"""Coarse change, in [-1, 1], that leaves 1/e of the photo's detail: 8 of 255 levels, about where a change is seen."""
+SHAPE = 0.06
+"""Change of shape, in [-1, 1], that leaves 1/e of the photo's detail: 8 of 255 levels, about where a change is seen."""
+TONE = 0.3
+"""The same for a change of tone: greying hair and older skin keep their texture, a hat in place of hair does not."""
+BROAD = 0.06
+"""Sigma, in crop sides, above which a change is one of tone: half an eye's distance."""
 BLUR = 0.02
-"""Sigma of the change's blur, in crop sides: bridges a moved edge's old and new place, well below an eye's width."""
+"""Sigma of the shape change's blur, in crop sides: bridges what a moved edge uncovers, well below an eye's width."""
+STILL = 0.002
+"""Movement, in crop sides, that counts as none (a quarter of a pixel at 128): below it the flow is noise."""
 FEATHER = 0.1
 """Width of the crop's soft rim, in crop sides: far from the face, wide enough that no light or colour shows a step."""
 
-_MASK_SIZE = 128  # the mask is blurred by 2.5 pixels of this, so a finer one would hold nothing more
+_MASK_SIZE = 128  # mask and movement are smooth: a finer grid would hold nothing more
 _ROWS = 128  # pixels leave the box in strips: a 40-megapixel face needs no 40-megapixel temporaries
 
 
@@ -100,27 +108,36 @@ class Canvas:
 
         levels = _shrink(images.to_levels(raw), self.raw.shape[0])
         change = (levels - self.raw) * _rim(len(levels), self.feather)[..., None]
-        still = self._still(coarse)
-        gone = (keep * still - 1) * _rim(len(still), self.feather)
+        before, after = _small(self.coarse), _small(coarse)
+        way = _way(before, after)
+        rim = _rim(len(way), self.feather)
+        kept = keep * _fit(_along(before, way), after) * rim
         out = self.photo.copy()
         left, top, right, _ = self.box
         for start, stop in self._strips():
             lift = self._to_photo(change, start, stop, smooth=True)
-            weight = self._to_photo(gone, start, stop, smooth=False)
-            cv2.accumulateProduct(cv2.merge([weight] * 3), self.lost[start:stop], lift)
+            self._move(lift, way, kept, rim, start, stop)
             strip = out[top + start : top + stop, left:right]
             strip[:] = cv2.add(strip, lift, dtype=cv2.CV_8U)
         return out
 
-    def _still(self, coarse: Tensor) -> Plane:
-        """m, at most 128 x 128: 1 where the coarse image did not change, towards 0 where it did."""
+    def _move(self, lift: Plane, way: Plane, kept: Plane, rim: Plane, start: int, stop: int) -> None:
+        """Add F (k m L(way) - L) to a strip."""
         import cv2
 
-        change = (coarse.clamp(-1, 1) - self.coarse).abs().mean(dim=1, keepdim=True)
-        size = min(_MASK_SIZE, change.shape[-1])
-        small = functional.adaptive_avg_pool2d(change, size)[0, 0].float().cpu().numpy()
-        blurred = cv2.GaussianBlur(small, (0, 0), BLUR * size, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(np.exp(-((blurred / TAU) ** 2)), dtype=np.float32)
+        lost = self.lost[start:stop]
+        if not way.any():
+            weight = self._to_photo(kept - rim, start, stop, smooth=False)
+            cv2.accumulateProduct(cv2.merge([weight] * 3), lost, lift)
+            return
+        shift = self._to_photo(way, start, stop, smooth=False) @ np.linalg.inv(self.place[:, :2]).T.astype(np.float32)
+        rows, columns = np.mgrid[start:stop, : lost.shape[1]].astype(np.float32)
+        moved = cv2.remap(
+            self.lost, columns + shift[..., 0], rows + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        for plane, picture in ((kept, moved), (-rim, lost)):
+            weight = self._to_photo(plane, start, stop, smooth=False)
+            cv2.accumulateProduct(cv2.merge([weight] * 3), picture, lift)
 
     def _strips(self) -> list[tuple[int, int]]:
         height = self.box[3] - self.box[1]
@@ -137,6 +154,47 @@ class Canvas:
         size = right - left, stop - start
         shown = cv2.warpAffine(plane, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(shown, dtype=np.float32)
+
+
+def _small(coarse: Tensor) -> Plane:
+    """A coarse picture 1 x 3 x R x R as n x n x 3 levels, at most 128 x 128."""
+    size = min(_MASK_SIZE, coarse.shape[-1])
+    return images.to_levels(functional.adaptive_avg_pool2d(coarse.clamp(-1, 1), size))
+
+
+def _way(before: Plane, after: Plane) -> Plane:
+    """From each point of the edited square to where it was, n x n x 2 (x, y) in sides: dense inverse search flow
+    (Kroeger et al. 2016), smoothed, and exactly zero where the face stood still."""
+    import cv2
+
+    grays = [cv2.cvtColor(np.rint(levels).astype(np.uint8), cv2.COLOR_RGB2GRAY) for levels in (after, before)]
+    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder.setFinestScale(0)
+    flow = cv2.GaussianBlur(finder.calc(grays[0], grays[1], None), (0, 0), 2 * len(after) / _MASK_SIZE) / len(after)
+    length = np.linalg.norm(flow, axis=2, keepdims=True)
+    return np.asarray(flow * np.clip(length / STILL - 1, 0, 2) / 2, dtype=np.float32)
+
+
+def _along(levels: Plane, way: Plane) -> Plane:
+    """Levels n x n x 3 taken along: at each point what was where it came from."""
+    import cv2
+
+    size = len(levels)
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    places = columns + way[..., 0] * size, rows + way[..., 1] * size
+    return np.asarray(cv2.remap(levels, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _fit(before: Plane, after: Plane) -> Plane:
+    """m, n x n: 1 where the two pictures agree in shape and about in tone, towards 0 where not."""
+    import cv2
+
+    size = len(after)
+    change = (after - before) / 127.5
+    tone = cv2.GaussianBlur(change, (0, 0), BROAD * size)
+    shape = cv2.GaussianBlur(np.abs(change - tone).mean(axis=2), (0, 0), BLUR * size)
+    broad = np.abs(tone).mean(axis=2)
+    return np.asarray(np.exp(-((shape / SHAPE) ** 2) - (broad / TONE) ** 2), dtype=np.float32)
 
 
 def _shrink(levels: Plane, side: float) -> Plane:
