@@ -160,6 +160,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished, metadata)
+        unfinished.chmod(0o644)  # the library keeps it to its owner
         unfinished.replace(path)
     except SafetensorError as error:  # how a folder without room or permission shows
         raise OSError(str(error)) from error

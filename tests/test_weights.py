@@ -336,6 +336,7 @@ def test_safetensors_round_trip(tmp_path: Path) -> None:
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
     assert weights.part(loaded, "a").keys() == {"weight", "half"}
+    assert path.stat().st_mode & 0o777 == 0o644
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.safetensors"]
 
 
