@@ -1,5 +1,6 @@
-"""The command line: parse, call the session, show. Results go to standard output, progress and errors to standard error.
+"""The command line: parse, call the session, show.
 
+Results go to standard output, progress and errors to standard error.
 Exit codes: 0 done; 1 with one last line `hfgi: what is wrong, what to do`; 2 wrong usage.
 """
 
@@ -11,11 +12,19 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfgi_app import images
 from hfgi_app.errors import HfgiError, PhotoError, RecipeError
 from hfgi_app.types import EditRecipe, Photo
+
+if TYPE_CHECKING:  # loaded where they are used: `--help` and wrong usage answer at once
+    from hfgi_app.models import Models
+    from hfgi_app.session import EditSession
+
+ONE_VALUE = "print one JSON value and nothing else"
+RECIPE_LENGTH = 2**20
+"""Characters; what is longer is no recipe."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
-    except (HfgiError, FileNotFoundError, ValueError) as error:
-        sys.stderr.write(f"hfgi: {error}\n")
+    except (HfgiError, OSError, ValueError) as error:
+        sys.stderr.write(f"hfgi: {' '.join(str(error).split())}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("hfgi: stopped\n")
@@ -64,20 +73,24 @@ def _catalogue(options: argparse.Namespace) -> None:
     _table(options, [asdict(info) for info in CATALOGUE], ("name", "label", "note"))
 
 
-def _weights(options: argparse.Namespace) -> None:
+def _weights_list(options: argparse.Namespace) -> None:
     from hfgi_app import weights
 
-    if options.action == "list":
-        rows = [{name: str(value) for name, value in asdict(spec).items()} for spec in weights.CATALOGUE]
-        _table(options, rows, ("name", "size", "licence", "what"))
-    elif options.action == "fetch":
-        path = weights.fetch(weights.spec(options.name), _progress)
-        sys.stdout.write(f"{path}\n")
-    else:
-        from hfgi_app.models import WEIGHTS, embedded_tensors
+    _table(options, [asdict(entry) for entry in weights.CATALOGUE], ("name", "repo", "licence", "about"))
 
-        tensors, config = embedded_tensors(WEIGHTS / "portrait")
-        sys.stdout.write(f"portrait: {len(tensors)} tensors of {', '.join(sorted(config))} read and whole\n")
+
+def _weights_fetch(options: argparse.Namespace) -> None:
+    from hfgi_app import weights
+
+    sys.stdout.write(f"{weights.fetch(weights.spec(options.name))}\n")
+
+
+def _weights_verify(options: argparse.Namespace) -> None:
+    from hfgi_app.models import load_models
+
+    models = load_models()
+    made_of = f"{len(models.methods())} methods and {len(models.sliders())} sliders"
+    sys.stdout.write(f"{models.name}: whole, with {made_of}\n")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -109,18 +122,19 @@ def _recipe_file(path: Path) -> EditRecipe:
             raise RecipeError("That picture carries no recipe; only pictures exported by this program do.")
         return EditRecipe.from_json(text)
     try:
-        return EditRecipe.from_json(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            return EditRecipe.from_json(file.read(RECIPE_LENGTH))
     except (OSError, UnicodeDecodeError):
         raise RecipeError("The recipe file cannot be read; give a JSON file or an exported picture.") from None
 
 
-def _models(options: argparse.Namespace) -> Any:  # noqa: ANN401
+def _models(options: argparse.Namespace) -> Models:
     from hfgi_app.models import load_models
 
     return load_models(options.model, checkpoint=options.checkpoint, directions=options.directions)
 
 
-def _opened(options: argparse.Namespace) -> Any:  # noqa: ANN401
+def _opened(options: argparse.Namespace) -> EditSession:
     from hfgi_app.session import EditSession
 
     photo = images.read(options.photo)
@@ -141,8 +155,9 @@ def _table(options: argparse.Namespace, rows: list[dict[str, Any]], columns: tup
     if options.json:
         sys.stdout.write(json.dumps(rows) + "\n")
         return
-    widths = [max([len(column), *(len(str(row[column])) for row in rows)]) for column in columns]
-    for cells in (columns, *([str(row[column]) for column in columns] for row in rows)):
+    lines = [columns, *(tuple("-" if row[name] is None else str(row[name]) for name in columns) for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for cells in lines:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         sys.stdout.write(line.rstrip() + "\n")
 
@@ -175,19 +190,32 @@ def _parser() -> argparse.ArgumentParser:
     ):
         listing = _command(commands, name, run, text)
         _model_arguments(listing)
-    stored = _command(commands, "weights", _weights, "list, fetch or verify weights")
-    stored.add_argument("action", choices=("list", "fetch", "verify"))
-    stored.add_argument("name", nargs="?", help="which weights to fetch; see `weights list`")
-    stored.add_argument("--json", action="store_true")
+    _weights_parser(commands)
+    _train_parser(commands)
+    return parser
+
+
+def _weights_parser(commands: Any) -> None:  # noqa: ANN401
+    stored = commands.add_parser("weights", help="list, fetch or verify weights")
+    actions = stored.add_subparsers(required=True, metavar="ACTION")
+    listing = _command(actions, "list", _weights_list, "the published weights files")
+    listing.add_argument("--json", action="store_true", help=ONE_VALUE)
+    fetching = _command(actions, "fetch", _weights_fetch, "download a published file and print its path")
+    fetching.add_argument("name", help="see `weights list`")
+    _command(actions, "verify", _weights_verify, "check that the embedded model is whole")
+
+
+def _train_parser(commands: Any) -> None:  # noqa: ANN401
     training = _command(commands, "train", _train, "train a model of your own, one stage a command")
     training.add_argument("stage", choices=("data", "generator", "hfgi", "directions", "export", "restore"))
     training.add_argument("folders", nargs="*", type=Path, help="data: folders of aligned pictures")
     training.add_argument("--run", type=Path, default=Path("runs/portrait"), help="where the run lives")
-    training.add_argument("--size", type=int, default=128, help="side of the pictures in pixels: 32, 64, 128 or 256")
+    training.add_argument("--size", type=int, default=128, choices=(32, 64, 128), help="side of the pictures in pixels")
     training.add_argument("--pictures", type=int, help="train until this many pictures were seen")
-    training.add_argument("--weights", type=Path, default=Path("weights/portrait"), help="export, restore: shipped files")
+    training.add_argument(
+        "--weights", type=Path, default=Path("weights/portrait"), help="shipped files (export, restore)"
+    )
     training.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    return parser
 
 
 def _edit_parser(commands: Any) -> None:  # noqa: ANN401
@@ -218,4 +246,4 @@ def _model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="portrait")
     command.add_argument("--checkpoint", type=Path, help="a published file in its published layout")
     command.add_argument("--directions", type=Path, help="folder with age.pt smile.pt pose.pt ffhq_pca.pt")
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output")
+    command.add_argument("--json", action="store_true", help=ONE_VALUE)

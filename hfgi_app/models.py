@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from hfgi_app import layouts, weights
-from hfgi_app.directions import ganspace
+from hfgi_app.directions import ganspace, interfacegan
 from hfgi_app.directions.base import Family
 from hfgi_app.directions.ganspace import Components, GANSpace
 from hfgi_app.directions.interfacegan import InterfaceGAN
-from hfgi_app.errors import RecipeError, WeightsError
+from hfgi_app.errors import HfgiError, RecipeError, WeightsError
 from hfgi_app.images import resize
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
+from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
-from hfgi_app.refine import REFINERS, Refiner
+from hfgi_app.refine import REFINERS
+from hfgi_app.refine.base import Refiner
 from hfgi_app.types import Inversion, Latents, Method, Slider
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -39,7 +41,8 @@ CATALOGUE = (
     ModelInfo(
         "portrait",
         "Portrait 128",
-        "Embedded model, 128 px, trained by this project on about 1,900 official portraits: small, and biased like them.",
+        "Embedded model, 128 px, trained by this project on about 1,900 official portraits: small, and biased like "
+        "them.",
     ),
     ModelInfo(
         "ffhq-1024",
@@ -70,7 +73,7 @@ class Models:
         self.encoder = E4EEncoder(EncoderConfig(**_tuples(config["encoder"])))
         for name, module in (("generator", self.generator), ("encoder", self.encoder)):
             weights.load_strict(module, weights.part(tensors, name), f"the {name} weights")
-            module.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+            channels_last(module).to(device).eval().requires_grad_(False)
         self.refiners: dict[str, Refiner] = {}
         for kind in REFINERS:
             if all(network in config for network in kind.networks):
@@ -131,20 +134,34 @@ def load_models(
     """Load a model by name, or the published networks of a checkpoint whose layout decides the model.
 
     directions: a folder with age.pt, smile.pt, pose.pt and ffhq_pca.pt for the published networks.
-    Raises WeightsError where the name is unknown or the files are missing, foreign or damaged.
+    Raises WeightsError where the name is unknown or the files are missing, foreign or damaged, and what
+    `pick_device` raises.
     """
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    there = pick_device(device)
     infos = {info.name: info for info in CATALOGUE}
     if checkpoint is not None:
         tensors, metadata = weights.converted(checkpoint, layouts.translate)
-        families = published_families(directions) if directions else {}
-        return Models(infos["ffhq-1024"], tensors, json.loads(metadata["config"]), families, place)
+        config = json.loads(metadata["config"])
+        families = published_families(directions, GeneratorConfig(**_tuples(config["generator"]))) if directions else {}
+        return Models(infos["ffhq-1024"], tensors, config, families, there)
+    if directions is not None:
+        raise WeightsError("Published directions fit the published networks alone; give their --checkpoint as well.")
     if name not in infos:
         raise WeightsError(f"There is no model {name!r}; there are {', '.join(infos)}.")
     if name != "portrait":
         raise WeightsError(f"The model {name} needs a published checkpoint; give its file with --checkpoint.")
     embedded, config = embedded_tensors(WEIGHTS / name)
-    return Models(infos[name], embedded, config, embedded_families(embedded, config), place)
+    return Models(infos[name], embedded, config, embedded_families(embedded, config), there)
+
+
+def pick_device(device: str) -> torch.device:
+    """A device by PyTorch's name for it; "auto": a GPU where there is one. Raises HfgiError where there is none."""
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        torch.zeros((), device=name).item()
+    except (RuntimeError, AssertionError):  # for unknown names and for devices that this machine or this PyTorch lacks
+        raise HfgiError(f"There is no device {device!r} here; use auto or cpu.") from None
+    return torch.device(name)
 
 
 def embedded_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -153,6 +170,8 @@ def embedded_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     config: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
         some, metadata = weights.load(path)
+        if "config" not in metadata:
+            raise WeightsError(f"{path.name} does not describe its networks; get the project's weights folder again.")
         tensors |= {name: value.float() if value.is_floating_point() else value for name, value in some.items()}
         config |= json.loads(metadata["config"])
     if not {"generator", "encoder"} <= config.keys():
@@ -167,20 +186,38 @@ def embedded_families(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) 
     return {"interfacegan": InterfaceGAN({name: named[name] for name in facts}, facts)} if facts else {}
 
 
-def published_families(folder: Path) -> dict[str, Family]:
-    """The published FFHQ directions in a folder; those of its files that are there."""
-    found = {
-        name: weights.read_pickle(folder / f"{name}.pt")
-        for name in ("age", "smile", "pose")
-        if (folder / f"{name}.pt").exists()
-    }
+def published_families(folder: Path, config: GeneratorConfig) -> dict[str, Family]:
+    """The published FFHQ directions in a folder, those of its files that are there.
+
+    Raises WeightsError where there is none, or where one does not fit the generator's codes.
+    """
+    paths = {name: folder / f"{name}.pt" for name in interfacegan.PUBLISHED}
+    found = {name: _direction(path, config) for name, path in paths.items() if path.exists()}
     families: dict[str, Family] = {"interfacegan": InterfaceGAN(found)} if found else {}
     if (folder / "ffhq_pca.pt").exists():
-        components = Components.published(weights.read_pickle(folder / "ffhq_pca.pt"))
-        families["ganspace"] = GANSpace(components, ganspace.PUBLISHED, ganspace.RANGES)
+        families["ganspace"] = GANSpace(_components(folder / "ffhq_pca.pt", config))
     if not families:
         raise WeightsError("The directions folder holds none of age.pt, smile.pt, pose.pt and ffhq_pca.pt.")
     return families
+
+
+def _direction(path: Path, config: GeneratorConfig) -> Tensor:
+    found, dim = weights.read_pickle(path), config.dim
+    if not isinstance(found, Tensor) or found.shape not in ((1, dim), (1, config.rows, dim)):
+        raise WeightsError(f"{path.name} is no direction; expected a tensor 1 x {dim} or 1 x {config.rows} x {dim}.")
+    return found
+
+
+def _components(path: Path, config: GeneratorConfig) -> Components:
+    found = weights.read_pickle(path)
+    tensors = found if isinstance(found, dict) else {}
+    shapes = {name: tuple(value.shape) for name, value in tensors.items() if isinstance(value, Tensor)}
+    least = 1 + max(preset.component for preset in ganspace.PUBLISHED.values())
+    count = max(shapes.get("std", ()), default=0)
+    if count < least or shapes != {"mean": (1, config.dim), "comp": (count, 1, config.dim), "std": (count,)}:
+        expected = f"mean 1 x {config.dim}, comp K x 1 x {config.dim} and std K, K at least {least}"
+        raise WeightsError(f"{path.name} holds no principal components; expected {expected}.")
+    return Components.published(tensors)
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +14,9 @@ from hfgi_app.composite import Canvas
 from hfgi_app.directions.base import apply
 from hfgi_app.errors import PhotoError, RecipeError
 from hfgi_app.models import Models
-from hfgi_app.refine.base import Edit, nbytes
+from hfgi_app.refine.base import Detail, Edit, Progress
 from hfgi_app.types import Delta, EditRecipe, Face, Inversion, Latents, Photo
 
-Progress = Callable[[float, str], None]
 PREVIEW_SIZES = (128, 256, 512)
 
 
@@ -27,9 +24,13 @@ PREVIEW_SIZES = (128, 256, 512)
 class _Prepared:
     """What one refinement method needs of one photo, computed on first use."""
 
-    detail: Any
+    detail: Detail
     raw: Tensor
     canvases: dict[str, Canvas] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return self.detail.nbytes + self.raw.nbytes + sum(canvas.nbytes for canvas in self.canvases.values())
 
 
 @dataclass(eq=False)
@@ -77,7 +78,7 @@ class EditSession:
         report(0.3, "Reading the face")
         opened = _Opened(found, faces, index, aligned, self.models.invert(found.crop))
         report(0.7, "Bringing detail back")
-        self._prepare(opened, EditRecipe().method)
+        self._prepare(opened, self.models.methods()[0].name)
         report(1.0, "Ready")
         self._opened = opened
 
@@ -122,9 +123,8 @@ class EditSession:
         if self._opened is None:
             return 0
         opened = self._opened
-        canvases = (canvas for one in opened.prepared.values() for canvas in one.canvases.values())
-        details = sum(nbytes(one.detail) + one.raw.nbytes for one in opened.prepared.values())
-        return opened.face.photo.nbytes + nbytes(opened.inversion) + details + sum(one.nbytes for one in canvases)
+        inversion: int = sum(tensor.nbytes for tensor in vars(opened.inversion).values())
+        return opened.face.photo.nbytes + inversion + sum(one.nbytes for one in opened.prepared.values())
 
     def preview(self, recipe: EditRecipe) -> Photo:
         """The edited face alone, P x P (see `preview_size`), for live frames; same formula as `render`."""

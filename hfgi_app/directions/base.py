@@ -31,19 +31,20 @@ class Family(Protocol):
 def apply(codes: Tensor, edits: Iterable[tuple[float, Delta]]) -> Latents:
     """codes 1 x L x D + the sum of strength * delta: linear, so no edit is exactly the codes and order never matters.
 
-    The sum is taken apart from the codes, in float64 and sorted by the caller, so that equal recipes give equal bits.
+    The sum is taken apart from the codes, in float64 (on the CPU: not every device has it) and sorted by the caller,
+    so that equal recipes give equal bits.
     """
     shift: Tensor | None = None
     styles: dict[int, Tensor] = {}
     for strength, delta in edits:
         if delta.w is not None:
-            step = strength * delta.w.double()
+            step = strength * delta.w.cpu().double()
             shift = step if shift is None else shift + step
         for layer, offset in delta.styles:
-            step = strength * offset.double()
+            step = strength * offset.cpu().double()
             styles[layer] = styles[layer] + step if layer in styles else step
-    w = codes if shift is None else codes + shift.to(codes.dtype)
-    return Latents(w, tuple((layer, styles[layer].to(codes.dtype)) for layer in sorted(styles)))
+    w = codes if shift is None else codes + shift.to(codes)
+    return Latents(w, tuple((layer, styles[layer].to(codes)) for layer in sorted(styles)))
 
 
 def rows(vector: Tensor, count: int, start: int = 0, end: int | None = None) -> Tensor:

@@ -79,7 +79,7 @@ class GANSpace:
 
     def relative(self, preset: Preset, inversion: Inversion) -> float:
         """The strength that takes this photo to the preset's absolute coordinate, read from row 0 of its codes."""
-        parts = self._components
+        parts, which = self._components, preset.component
         row = inversion.codes[0, 0].cpu()
-        coordinate = torch.dot(row - parts.mean, parts.directions[preset.component]) / parts.deviations[preset.component]
+        coordinate = torch.dot(row - parts.mean, parts.directions[which]) / parts.deviations[which]
         return preset.strength - float(coordinate)

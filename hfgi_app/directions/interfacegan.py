@@ -18,7 +18,7 @@ PUBLISHED: Mapping[str, Mapping[str, object]] = {
 
 
 class InterfaceGAN:
-    """Directions D, 1 x D or 1 x L x D by name; `facts` gives label, range and unit of each where known."""
+    """Directions D, 1 x D, L x D or 1 x L x D by name; `facts` gives label, range and unit of each where known."""
 
     name = "interfacegan"
 
@@ -31,6 +31,5 @@ class InterfaceGAN:
 
     def delta(self, name: str, inversion: Inversion) -> Delta:
         direction = self._directions[name].to(inversion.codes)
-        if direction.dim() < 3:
-            direction = direction.reshape(1, 1, -1)
+        direction = direction.reshape(1, -1, inversion.codes.shape[2])
         return Delta(w=direction.expand_as(inversion.codes))

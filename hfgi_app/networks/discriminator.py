@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +23,8 @@ class DiscriminatorBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = scaled_leaky_relu(self.conv(x))
         y = scaled_leaky_relu(self.down(F.avg_pool2d(y, 2)))
-        return (y + self.skip(F.avg_pool2d(x, 2))) / SQRT2
+        shortcut: Tensor = self.skip(F.avg_pool2d(x, 2))
+        return (y + shortcut) / SQRT2
 
 
 class Discriminator(nn.Module):
@@ -34,7 +37,7 @@ class Discriminator(nn.Module):
         super().__init__()
         plan = channels[::-1]
         self.from_rgb = EqualConv2d(3, plan[0], 1)
-        self.blocks = nn.ModuleList(DiscriminatorBlock(a, b) for a, b in zip(plan, plan[1:], strict=False))
+        self.blocks = nn.ModuleList(DiscriminatorBlock(a, b) for a, b in pairwise(plan))
         self.conv = EqualConv2d(plan[-1] + 1, plan[-1], 3)
         self.hidden = EqualLinear(plan[-1] * 16, plan[-1])
         self.linear = EqualLinear(plan[-1], 1)

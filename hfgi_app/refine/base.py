@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -33,6 +33,15 @@ class Edit:
     coarse: Tensor
 
 
+class Detail(Protocol):
+    """What a method keeps of one photo; it belongs to one session."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds beside the inversion."""
+        ...
+
+
 class Refiner(Protocol):
     """One file of this folder implements it once. Networks are read-only: everything of a photo lives in its Detail."""
 
@@ -48,23 +57,10 @@ class Refiner(Protocol):
         """
         ...
 
-    def consult(self, inversion: Inversion, progress: Progress | None = None) -> Any:  # noqa: ANN401
+    def consult(self, inversion: Inversion, progress: Progress | None = None) -> Detail:
         """The method's Detail for one photo; computed once. It may take minutes where `progress` is worth giving."""
         ...
 
     def render(self, detail: Any, edit: Edit) -> Tensor:  # noqa: ANN401
-        """The edited face with the lost detail brought back: 1 x 3 x R x R, unclamped. Pure: equal input, equal bits."""
+        """The edited face, its lost detail brought back: 1 x 3 x R x R, unclamped. Pure: equal input, equal bits."""
         ...
-
-
-def nbytes(detail: object) -> int:
-    """Memory of all tensors in a Detail."""
-    return sum(tensor.nbytes for tensor in _tensors(detail))
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            yield from _tensors(getattr(value, field.name))

@@ -23,9 +23,10 @@ class Nothing:
 class E4E:
     """Tov et al. 2021."""
 
-    method = Method("e4e", "e4e only", "Tov et al., Designing an Encoder for StyleGAN Image Manipulation, SIGGRAPH 2021")
-
-    networks = ()
+    method = Method(
+        "e4e", "e4e only", "Tov et al., Designing an Encoder for StyleGAN Image Manipulation, SIGGRAPH 2021"
+    )
+    networks: tuple[str, ...] = ()
 
     def load(self, generator: Generator, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         """Nothing of its own to load."""

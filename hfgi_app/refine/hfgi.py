@@ -21,19 +21,14 @@ class HFGIDetail:
     """The photo's distortion map 1 x 3 x S x S; it is aligned to every edit anew."""
 
     distortion: Tensor
-
-    @property
-    def nbytes(self) -> int:
-        return self.distortion.nbytes
+    nbytes: int = 0  # the inversion holds the map as well
 
 
 class HFGI:
     """Per edit: ADA moves the distortion map, the consultation encoder turns it into a scale and shift at the hook."""
 
-    method = Method(
-        "hfgi", "HFGI", "Wang et al., High-Fidelity GAN Inversion for Image Attribute Editing, CVPR 2022"
-    )
-    networks = ("alignment", "consultation")
+    method = Method("hfgi", "HFGI", "Wang et al., High-Fidelity GAN Inversion for Image Attribute Editing, CVPR 2022")
+    networks: tuple[str, ...] = ("alignment", "consultation")
 
     def load(self, generator: Generator, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         self.generator = generator
@@ -41,7 +36,7 @@ class HFGI:
         self.consultation = ConsultationEncoder(**config["consultation"])
         for name, module in (("alignment", self.alignment), ("consultation", self.consultation)):
             load_strict(module, part(tensors, name), f"the HFGI {name} weights")
-            module.to(generator.const.device).eval()
+            module.to(generator.const.device).eval().requires_grad_(False)
 
     def consult(self, inversion: Inversion, progress: Progress | None = None) -> HFGIDetail:
         return HFGIDetail(inversion.distortion)

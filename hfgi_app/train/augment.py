@@ -21,7 +21,7 @@ def colour(pictures: Tensor, rng: torch.Generator, strength: float) -> Tensor:
 
 
 def differentiable(pictures: Tensor, rng: torch.Generator) -> Tensor:
-    """What the discriminator sees: brightness shift and translation by up to an eighth (DiffAugment, Zhao et al. 2020)."""
+    """What the discriminator sees: brightness shift, translation by up to an eighth (DiffAugment, Zhao et al. 2020)."""
     shifted = pictures + _uniform(pictures, rng, 1, -0.3, 0.3)
     reach = pictures.shape[-1] // 8
     moves = torch.randint(-reach, reach + 1, (pictures.shape[0], 2), generator=rng).tolist()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +45,16 @@ class Pack:
     labels: Mapping[str, Tensor]
 
     def indices(self, *, test: bool, sharp: bool = False) -> Tensor:
-        """Positions of the training or test pictures, of the sharp ones only where asked."""
+        """Positions of the training or test pictures, of the sharp ones only where asked.
+
+        Raises ValueError where there is none.
+        """
         chosen = self.test if test else ~self.test
-        return (chosen & self.sharp if sharp else chosen).nonzero()[:, 0]
+        found = (chosen & self.sharp if sharp else chosen).nonzero()[:, 0]
+        if not len(found):
+            kind = f"{'sharp ' if sharp else ''}{'test' if test else 'training'} picture"
+            raise ValueError(f"The pack has no {kind}; make it from more, or larger, pictures.")
+        return found
 
     def batch(self, indices: Tensor, size: int, device: torch.device) -> Tensor:
         """float32 B x 3 x size x size in [-1, 1]; smaller sizes by area averaging."""
@@ -56,8 +63,11 @@ class Pack:
 
 
 def shrink(pictures: Tensor, size: int) -> Tensor:
-    """Area-average to a size that divides the present one."""
-    factor = pictures.shape[-1] // size
+    """Area-average to a size that divides the present one. Raises ValueError where it does not."""
+    side = pictures.shape[-1]
+    if side % size:
+        raise ValueError(f"The pack has pictures of {side} px, not to be had at {size} px; make it with --size {size}.")
+    factor = side // size
     return torch.nn.functional.avg_pool2d(pictures, factor) if factor > 1 else pictures
 
 
@@ -72,16 +82,21 @@ def entries(folder: Path, size: int) -> list[Entry]:
 
 
 def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
-    """Read, shrink (Lanczos) and store the pictures of all folders.
+    """Read, shrink (Lanczos) and store the pictures of all folders; at least one is for testing. Whole or not at all.
 
-    Raises FileNotFoundError where no folder holds a picture.
+    Raises FileNotFoundError where the folders hold no two pictures.
     """
     found = [entry for folder in folders for entry in entries(folder, size)]
-    if not found:
-        raise FileNotFoundError("no picture found; give folders of aligned square JPEG, PNG or WebP files")
+    if len(found) < 2:
+        raise FileNotFoundError(
+            "Fewer than two pictures found; give folders of aligned square JPEG, PNG or WebP files."
+        )
+    if not any(entry.test for entry in found):
+        found[-1] = replace(found[-1], test=True)
     pictures = np.stack([_read(entry.path, size) for entry in tqdm(found, desc="data", unit="picture")])
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("wb") as file:
+    part = out.with_suffix(".part")
+    with part.open("wb") as file:
         np.savez(
             file,
             pictures=pictures,
@@ -90,11 +105,14 @@ def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
             names=np.array([entry.path.stem for entry in found]),
             **{f"label_{name}": values for name, values in _labels(found).items()},
         )
+    part.replace(out)
     return load(out)
 
 
 def load(path: Path) -> Pack:
-    """Read a pack."""
+    """Read a pack. Raises FileNotFoundError where there is none."""
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}; make it with `train data FOLDER ...` first.")
     with np.load(path) as arrays:
         pictures = torch.from_numpy(arrays["pictures"]).permute(0, 3, 1, 2)
         sharp, test = (torch.from_numpy(arrays[key]) for key in ("sharp", "test"))
@@ -118,6 +136,8 @@ def _labels(found: list[Entry]) -> dict[str, NDArray[np.float32]]:
     for name in sorted({name for entry in found for name in entry.labels}):
         cells = [entry.labels.get(name) or "" for entry in found]
         words = sorted(set(cells) - {""})
+        if not words:
+            continue
         try:
             known = {word: float(word) for word in words}
         except ValueError:

@@ -66,7 +66,8 @@ def fit(codes: Tensor, labels: Mapping[str, Tensor], target: Target) -> Tensor:
     answers = codes[known].flatten(1).double()
     gram = design.T @ design + RIDGE * len(design) * torch.eye(design.shape[1], dtype=torch.float64)
     weights = torch.linalg.solve(gram, design.T @ (answers - answers.mean(0)))
-    return (weights[0] / spread[0]).reshape(codes.shape[1:]).float()
+    direction: Tensor = weights[0] / spread[0]
+    return direction.reshape(codes.shape[1:]).float()
 
 
 @torch.no_grad()
@@ -87,7 +88,7 @@ def train(pack: data.Pack, run: Path, size: int, device: torch.device) -> None:
     """
     base = load(run / f"generator{size}.pt")
     if base is None:
-        raise FileNotFoundError(f"train the generator at {size} px first")
+        raise FileNotFoundError(f"Train the generator at {size} px first.")
     train_rows = torch.cat((~pack.test, ~pack.test))
     labels = {
         name: torch.cat((values, -values if name == "yaw" else values))[train_rows]
@@ -96,7 +97,7 @@ def train(pack: data.Pack, run: Path, size: int, device: torch.device) -> None:
     codes = encode(pack, base, size, device)[train_rows]
     directions = {name: fit(codes, labels, t) for name, t in TARGETS.items() if t.label in labels}
     if not directions:
-        raise ValueError("the pack has no labels; directions need a labels.csv with age_est, smile or yaw")
+        raise ValueError("The pack has no labels; directions need a labels.csv with age_est, smile or yaw.")
     save(run / "directions.pt", {"directions": directions})
     lengths = {name: float(direction.norm()) for name, direction in directions.items()}
     Log(run / "log.jsonl").write(stage="directions", **lengths)

@@ -26,7 +26,7 @@ def export(run: Path, size: int, out: Path) -> None:
     """
     base = load(run / f"generator{size}.pt")
     if base is None:
-        raise FileNotFoundError(f"train the generator at {size} px first")
+        raise FileNotFoundError(f"Train the generator at {size} px first.")
     networks = {"generator": base["generator_average"], "encoder": base["encoder_average"]}
     config = {name: base[f"{name}_config"] for name in networks}
     _write(out / "base.safetensors", networks, config, base["seen"])
@@ -34,8 +34,8 @@ def export(run: Path, size: int, out: Path) -> None:
         parts = {name: weights.part(hfgi["average"], name) for name in ("alignment", "consultation")}
         _write(out / "hfgi.safetensors", parts, hfgi["config"], hfgi["seen"])
     if fitted := load(run / "directions.pt"):
-        named = fitted["directions"]
-        _write(out / "directions.safetensors", {"interfacegan": named}, {"interfacegan": directions.facts(list(named))}, 0)
+        named, facts = fitted["directions"], directions.facts(list(fitted["directions"]))
+        _write(out / "directions.safetensors", {"interfacegan": named}, {"interfacegan": facts}, 0)
     critic = {f"critic.{name}": _compact(value) for name, value in base["critic"].items()}
     _save(out.parent / "resume" / "critic.safetensors", critic, {"config": "{}", "seen": str(base["seen"])})
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from hfgi_app.networks.discriminator import Discriminator
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
+from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.train import augment, data, losses
 from hfgi_app.train.loop import Average, Log, State, load, low_precision, save, sheet
@@ -65,12 +66,14 @@ class Trio:
         self.encoder_config = EncoderConfig(
             2 * blocks, plan.dim, plan.size, plan.encoder_widths, plan.head_width, (1, 2, 2, 2), strides
         )
-        self.generator = Generator(self.generator_config).to(device, memory_format=torch.channels_last)
-        self.encoder = E4EEncoder(self.encoder_config).to(device, memory_format=torch.channels_last)
-        self.critic = Discriminator(plan.critic_channels[:blocks]).to(device, memory_format=torch.channels_last)
+        self.generator = channels_last(Generator(self.generator_config)).to(device)
+        self.encoder = channels_last(E4EEncoder(self.encoder_config)).to(device)
+        self.critic = channels_last(Discriminator(plan.critic_channels[:blocks])).to(device)
         with torch.no_grad():
             for row, head in enumerate(self.encoder.heads):
-                head.linear.weight.mul_(5 if row == 0 else 2)  # a narrow head's codes start far too small
+                head.get_parameter("linear.weight").mul_(
+                    5 if row == 0 else 2
+                )  # a narrow head's codes start far too small
         self.average = (Average(self.generator, plan.half_life), Average(self.encoder, plan.half_life))
         self.rates = (plan.learning_rate, plan.encoder_learning_rate, plan.learning_rate)
         self.optimiser = torch.optim.Adam(
@@ -117,7 +120,7 @@ class Trio:
 
     def _grow(self, state: State) -> None:
         """The new block starts by adding nothing to the picture: growing begins where the small model was."""
-        torch.nn.init.zeros_(self.generator.to_rgbs[-1].conv.weight)
+        torch.nn.init.zeros_(self.generator.to_rgbs[-1].get_parameter("conv.weight"))
         for average, module, name in zip(
             self.average, (self.generator, self.encoder), ("generator_average", "encoder_average"), strict=True
         ):
@@ -253,5 +256,5 @@ def evaluate(trio: Trio, pack: data.Pack, path: Path) -> dict[str, float]:
     made = torch.cat([generator(encoder(part)[0]) for part in photos.split(16)])
     z = torch.randn(12, trio.plan.dim, generator=torch.Generator().manual_seed(1)).to(trio.device)
     w = generator.mapping(z)[:, None].expand(-1, trio.generator_config.rows, -1)
-    sheet(path, [photos[:12], made[:12], generator(w)])
+    sheet(path, [photos[:12], made[:12], generator(w)[: len(photos)]])
     return {"test_mae": round(float((made.clamp(-1, 1) - photos).abs().mean()) / 2, 5)}

@@ -1,10 +1,11 @@
 """Stage `hfgi`: alignment and consultation on a frozen generator and encoder.
 
-The published recipe (Wang et al. 2022, section 3.4) aligns randomly warped distortion maps back to the unedited picture,
-so its alignment never sees an edit. Here every pair has a known truth: a photo x and the same photo bent or moved, y. The
-map of x is to be aligned to the coarse y, and the render must be y; where y is x this is plain reconstruction. Random
-steps between the codes of two photos (as StyleRes simulates edits) keep the method from smothering an edit: the render
-must change where the face is as the coarse picture changes, and stay the photo in the corners.
+The published recipe (Wang et al. 2022, section 3.4) aligns randomly warped distortion maps back to the unedited
+picture, so its alignment never sees an edit. Here every pair has a known truth: a photo x and the same photo bent or
+moved, y. The map of x is to be aligned to the coarse y, and the render must be y; where y is x this is plain
+reconstruction. Random steps between the codes of two photos (as StyleRes simulates edits) keep the method from
+smothering an edit: the render must change where the face is as the coarse picture changes, and stay the photo in the
+corners.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hfgi_app.images import resize
 from hfgi_app.networks.discriminator import Discriminator
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.hfgi import Consultation, ConsultationEncoder, DistortionAlignment
+from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.train import augment, data, losses
 from hfgi_app.train.loop import Average, Log, State, freeze, load, low_precision, save, sheet
@@ -78,9 +80,9 @@ class Consultant:
         self.consultation = ConsultationEncoder(**self.config["consultation"])
         with torch.no_grad():
             for head in (self.consultation.scale, self.consultation.shift):
-                head[-1].weight.mul_(0.1)
+                head[-1].get_parameter("weight").mul_(0.1)
         for module in (self.generator, self.encoder, self.critic, self.alignment, self.consultation):
-            module.to(device, memory_format=torch.channels_last)
+            channels_last(module).to(device)
         freeze(self.generator)
         freeze(self.encoder)
         self.learners = nn.ModuleDict({"alignment": self.alignment, "consultation": self.consultation})
@@ -139,7 +141,7 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
     """
     base = load(run / f"generator{plan.size}.pt")
     if base is None:
-        raise FileNotFoundError(f"train the generator at {plan.size} px first")
+        raise FileNotFoundError(f"Train the generator at {plan.size} px first.")
     stack = Consultant(plan, base, device)
     path = run / "hfgi.pt"
     if state := load(path):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-
+from hfgi_app.models import pick_device
 from hfgi_app.train import data, directions, export, generator, hfgi
 
 
 def run(options: argparse.Namespace) -> None:
     """Run `options.stage` in the folder `options.run`; the pack lies there as pack.npz."""
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device)
+    device = pick_device(options.device)
     length = {} if options.pictures is None else {"pictures": options.pictures}
     pack = options.run / "pack.npz"
     if options.stage == "data":
