@@ -12,7 +12,7 @@ import fakes
 import httpx
 import numpy as np
 import pytest
-from fakes import FakeModels, FakeSession
+from fakes import ROOT, FakeModels, FakeSession
 
 from hfgi_app import images
 from hfgi_app.types import EditRecipe
@@ -20,6 +20,7 @@ from hfgi_app.types import EditRecipe
 pytestmark = pytest.mark.browser
 
 READY = "#studio[aria-busy=false][data-sharp=true]"
+SMILE = '[data-name="interfacegan/smile"]'
 RED, GREEN = '[data-name="tone/red"]', '[data-name="tone/green"]'
 
 CONTRASTS = """() => {
@@ -487,3 +488,30 @@ def test_nothing_of_a_photo_is_written_to_disk(page, temp):
     slide(page, RED, 3)
     download(page)
     assert [path for path in temp.rglob("*") if path.is_file()] == []
+
+
+# --- the real program ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_program_itself_from_photo_to_download(chromium, tmp_path):
+    photo = images.read(ROOT / "assets" / "man.jpg")
+    with fakes.running(ROOT / "app.py", temp=tmp_path) as url, browsing(chromium, url) as page:
+        assert page.is_visible("text=Drag a slider, or open your own photo.")
+        open_photo(page, photo)
+        before = pixels(page)
+        assert np.abs(before - photo).max() < 40  # JPEG
+        drag(page, SMILE)
+        wait_for(lambda: np.abs(pixels(page) - before).max() > 20, seconds=60)
+        page.mouse.up()
+        rest(page)
+        data = download(page)
+        (name, strength), *others = EditRecipe.from_json(images.read_recipe(data)).strengths
+        assert (name, others) == ("interfacegan/smile", [])
+        assert strength > 0
+        assert np.abs(images.read(data).astype(int) - pixels(page)).max() < 40
+        assert np.abs(images.read(data).astype(int) - photo)[:50].max() == 0  # nothing far from the face moved
+        page.dblclick(f"{SMILE} label")
+        rest(page)
+        assert np.array_equal(pixels(page), before)

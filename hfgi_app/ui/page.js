@@ -1,4 +1,4 @@
-// The page: sliders, history, opening photos, comparing, downloading. `element` is what Gradio gives its HTML component.
+// The page: sliders, history, opening photos, downloading. `element` is what Gradio gives its HTML component.
 
 const root = element.querySelector("#studio");
 const part = (name) => root.querySelector(`[data-part="${name}"]`);
@@ -82,6 +82,7 @@ function move() {
   clearTimeout(resting);
   root.dataset.sharp = "false";
   hide("hint", true);
+  say("");
   if (isIdentity(recipe)) original();
   else live.move(recipe);
   drawTools();
@@ -107,7 +108,6 @@ function original() {
 }
 
 function show(kind, bitmap, isNewest) {
-  say("");
   if (kind === "frame") return canvas.frame(bitmap);
   canvas.whole(bitmap);
   root.dataset.sharp = String(isNewest);
@@ -131,6 +131,7 @@ function drawTools() {
   part("redo").disabled = now >= past.length - 1;
   part("reset").disabled = !root.querySelector(".row.edited");
   for (const name of ["download", "wipe", "hold", "forget"]) part(name).disabled = empty;
+  part("inspector").inert = empty || opening !== null;
 }
 
 // --- photos -----------------------------------------------------------------------------------------------------------
@@ -140,6 +141,7 @@ async function open(what, recipe = null) {
   if (what.file?.size > LIMIT) return say(`The photo is larger than ${LIMIT / 2 ** 20} MB; save a smaller copy of it.`);
   opening?.abort();
   const mine = (opening = new AbortController());
+  drawTools();
   say("");
   try {
     const photo = await read(what, mine.signal);
@@ -151,7 +153,7 @@ async function open(what, recipe = null) {
   } catch (error) {
     if (mine === opening) say(sentence(error));
   } finally {
-    if (mine === opening) { opening = null; progress(null); }
+    if (mine === opening) { opening = null; progress(null); drawTools(); }
   }
 }
 
@@ -210,20 +212,27 @@ function progress(ratio, doing = "") {
   hide("progress", ratio === null);
   part("doing").textContent = doing;
   part("done").style.transform = `scaleX(${Math.max(0.04, ratio ?? 0)})`;
-  part("inspector").inert = ratio !== null;
   root.setAttribute("aria-busy", String(ratio !== null));
 }
 
 async function forget() {
   await fetch("studio/close", { method: "POST", body: visit, keepalive: true });
   source = null;
-  live.drop();
+  say("");
   canvas.clear();
-  hide("picture", true);
+  showEmpty();
+}
+
+function showEmpty() {
+  for (const row of rows) setRow(row, home(row));
+  clearTimeout(resting);
+  live.drop();
+  past = [];
+  now = -1;
+  for (const name of ["picture", "faces", "hint"]) hide(name, true);
   hide("empty", false);
-  hide("faces", true);
-  hide("hint", true);
-  reset(rows);
+  if (!part("wiper").hidden) wipe();
+  for (const button of root.querySelectorAll(".examples button")) button.setAttribute("aria-pressed", "false");
   drawTools();
 }
 
@@ -242,105 +251,3 @@ async function download() {
     progress(null);
   }
 }
-
-// --- comparing --------------------------------------------------------------------------------------------------------
-
-function hold(on) {
-  canvas.hold(on);
-  hide("before", !on && part("wiper").hidden);
-  hide("after", on || part("wiper").hidden);
-}
-
-function wipe() {
-  const on = part("wiper").hidden;
-  hide("wiper", !on);
-  part("wipe").setAttribute("aria-pressed", String(on));
-  canvas.wipeAt(on ? Number(part("wiper").value) : null);
-  hold(false);
-}
-
-// --- hands ------------------------------------------------------------------------------------------------------------
-
-function wireRows() {
-  for (const row of rows) {
-    range(row).addEventListener("input", () => { drawRow(row); move(); });
-    range(row).addEventListener("change", rest);
-    field(row).addEventListener("focus", () => field(row).select());
-    field(row).addEventListener("change", () => {
-      const value = parseFloat(field(row).value.replace("\u2212", "-").replace(",", "."));
-      setRow(row, Number.isFinite(value) ? value : range(row).value);
-      change();
-    });
-    row.querySelector("button").addEventListener("click", () => { reset([row]); range(row).focus(); });
-    row.addEventListener("dblclick", (event) => { if (event.target !== field(row)) reset([row]); });
-    drawRow(row);
-  }
-  for (const radio of root.querySelectorAll(".methods input")) radio.addEventListener("change", change);
-  part("search").addEventListener("input", () => {
-    const wanted = part("search").value.trim().toLowerCase();
-    for (const row of root.querySelectorAll(".group .row")) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    for (const group of root.querySelectorAll(".group")) group.hidden = !group.querySelector(".row:not([hidden])");
-  });
-}
-
-function wireTools() {
-  const click = (name, act) => part(name).addEventListener("click", act);
-  click("undo", () => travel(-1));
-  click("redo", () => travel(1));
-  click("reset", () => reset(rows));
-  click("wipe", wipe);
-  click("download", download);
-  click("forget", forget);
-  click("dismiss", () => say(""));
-  for (const name of ["open", "choose"]) click(name, () => part("file").click());
-  part("wiper").addEventListener("input", () => canvas.wipeAt(Number(part("wiper").value)));
-  for (const name of ["hold", "canvas"]) {
-    part(name).addEventListener("pointerdown", () => hold(true));
-    for (const end of ["pointerup", "pointercancel", "pointerleave"]) part(name).addEventListener(end, () => hold(false));
-  }
-  for (const button of root.querySelectorAll(".examples button"))
-    button.addEventListener("click", () => open({ example: button.dataset.example }));
-}
-
-function wireFiles() {
-  part("file").addEventListener("change", () => {
-    if (part("file").files[0]) open({ file: part("file").files[0] });
-    part("file").value = "";
-  });
-  document.addEventListener("paste", ({ clipboardData }) => clipboardData.files[0] && open({ file: clipboardData.files[0] }));
-  document.addEventListener("dragover", (event) => { event.preventDefault(); part("stage").classList.add("dropping"); });
-  for (const end of ["dragleave", "drop"]) document.addEventListener(end, () => part("stage").classList.remove("dropping"));
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    const [file] = event.dataTransfer.files;
-    if (file) open({ file });
-    else say("Drop a picture file, not a link to one.");
-  });
-}
-
-function wireKeys() {
-  const typing = (event) => event.target.matches?.('input[type="text"], input[type="search"]');
-  const pressable = (event) => event.target.closest?.("button:not([data-part='hold']), [type='radio']");
-  document.addEventListener("keydown", (event) => {
-    if (typing(event)) return;
-    const key = event.key.toLowerCase(), command = event.ctrlKey || event.metaKey;
-    if (command && key === "z") { event.preventDefault(); travel(event.shiftKey ? 1 : -1); }
-    else if (key === "w" && !command && !part("wipe").disabled) wipe();
-    else if (key === " " && !pressable(event)) { event.preventDefault(); hold(true); }
-  });
-  document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
-}
-
-function start() {
-  visit = root.dataset.visit;
-  wireRows();
-  wireTools();
-  wireFiles();
-  wireKeys();
-  addEventListener("pagehide", () => navigator.sendBeacon("studio/close", visit));
-  if (WELCOME) open({ example: WELCOME.example }, WELCOME.recipe);
-  else { progress(null); hide("empty", false); drawTools(); }
-}
-
-if (root.dataset.visit) start();
-else root.addEventListener("visit", start, { once: true });

@@ -32,10 +32,10 @@ def style() -> str:
 
 def script(models: Models, examples: dict[str, Path]) -> str:
     """The script that runs once the page is there."""
-    welcome = _welcome(models.sliders(), list(examples))
+    welcome = _welcome(models.sliders(), examples)
     values = {"LIMIT": images.MAX_BYTES, "FEATHER": FEATHER, "WELCOME": welcome}
     constants = [f"const {name} = {json.dumps(value)};" for name, value in values.items()]
-    sources = [(FOLDER / name).read_text("utf-8") for name in ("canvas.js", "live.js", "page.js")]
+    sources = [(FOLDER / name).read_text("utf-8") for name in ("canvas.js", "live.js", "page.js", "hands.js")]
     return "\n".join(constants + sources)
 
 
@@ -61,9 +61,10 @@ def _group(family: str, sliders: list[Slider]) -> str:
 
 def _row(slider: Slider, home: float = 0) -> str:
     name, label = escape(slider.name), escape(slider.label)
+    unit = f"\N{NO-BREAK SPACE}{slider.unit}" if slider.unit.isalpha() else slider.unit
     limits = f'min="{slider.low:g}" max="{slider.high:g}" step="{slider.step:g}"'
     return f"""
-        <div class="row" data-name="{name}" data-home="{home:g}" data-unit="{escape(slider.unit)}">
+        <div class="row" data-name="{name}" data-home="{home:g}" data-unit="{escape(unit)}">
           <label for="{name}" title="{label}">{label}</label>
           <input type="range" id="{name}" {limits} value="{home:g}">
           <input type="text" inputmode="decimal" aria-label="{label}, value">
@@ -92,9 +93,10 @@ def _example(index: int, name: str, path: Path) -> str:
     )
 
 
-def _welcome(sliders: list[Slider], examples: list[str]) -> dict[str, Any] | None:
-    """What the page opens on: the first example, a good way along its first slider."""
+def _welcome(sliders: list[Slider], examples: dict[str, Path]) -> dict[str, Any] | None:
+    """What the page opens on: the largest example, a good way along the first slider."""
     if not examples:
         return None
+    largest = max(examples, key=lambda name: images.read(examples[name]).size)
     recipe = EditRecipe(((sliders[0].name, 0.6 * sliders[0].high),)) if sliders else EditRecipe()
-    return {"example": examples[0], "recipe": json.loads(recipe.to_json())}
+    return {"example": largest, "recipe": json.loads(recipe.to_json())}

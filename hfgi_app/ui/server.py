@@ -42,7 +42,7 @@ def serve(
 ) -> gr.Blocks:
     """Launch the studio and, with `wait`, stay until it is stopped.
 
-    examples    a folder; its *.jpg are offered on the page, and the page opens on the first
+    examples    a folder; its *.jpg are offered on the page, and the page opens on the largest
     host, port  None: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, or 127.0.0.1 and the first free port from 7860
     share       a public link through Gradio's tunnel
     """
