@@ -69,8 +69,11 @@ class Models:
         self.name, self.label, self.note = info.name, info.label, info.note
         self.device = device
         self.families = families
-        self.generator = Generator(GeneratorConfig(**_tuples(config["generator"])))
-        self.encoder = E4EEncoder(EncoderConfig(**_tuples(config["encoder"])))
+        with torch.device(
+            "meta"
+        ):  # sizes come from a file: nothing is allocated before they are seen to fit its tensors
+            self.generator = Generator(GeneratorConfig(**_tuples(config["generator"])))
+            self.encoder = E4EEncoder(EncoderConfig(**_tuples(config["encoder"])))
         for name, module in (("generator", self.generator), ("encoder", self.encoder)):
             weights.load_strict(module, weights.part(tensors, name), f"the {name} weights")
             channels_last(module).to(device).eval().requires_grad_(False)
@@ -133,12 +136,17 @@ def load_models(
 ) -> Models:
     """Load a model by name, or the published networks of a checkpoint whose layout decides the model.
 
+    "ffhq-1024" without a checkpoint is the published e4e file, fetched where it is not there yet.
     directions: a folder with age.pt, smile.pt, pose.pt and ffhq_pca.pt for the published networks.
     Raises WeightsError where the name is unknown or the files are missing, foreign or damaged, and what
     `pick_device` raises.
     """
     there = pick_device(device)
     infos = {info.name: info for info in CATALOGUE}
+    if name not in infos:
+        raise WeightsError(f"There is no model {name!r}; there are {', '.join(infos)}.")
+    if checkpoint is None and name == "ffhq-1024":
+        checkpoint = weights.fetch(weights.spec("e4e-ffhq"))
     if checkpoint is not None:
         tensors, metadata = weights.converted(checkpoint, layouts.translate)
         config = json.loads(metadata["config"])
@@ -146,10 +154,6 @@ def load_models(
         return Models(infos["ffhq-1024"], tensors, config, families, there)
     if directions is not None:
         raise WeightsError("Published directions fit the published networks alone; give their --checkpoint as well.")
-    if name not in infos:
-        raise WeightsError(f"There is no model {name!r}; there are {', '.join(infos)}.")
-    if name != "portrait":
-        raise WeightsError(f"The model {name} needs a published checkpoint; give its file with --checkpoint.")
     embedded, config = embedded_tensors(WEIGHTS / name)
     return Models(infos[name], embedded, config, embedded_families(embedded, config), there)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hfgi_app.images import resize
@@ -32,8 +33,9 @@ class HFGI:
 
     def load(self, generator: Generator, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         self.generator = generator
-        self.alignment = DistortionAlignment(**config["alignment"])
-        self.consultation = ConsultationEncoder(**config["consultation"])
+        with torch.device("meta"):
+            self.alignment = DistortionAlignment(**config["alignment"])
+            self.consultation = ConsultationEncoder(**config["consultation"])
         for name, module in (("alignment", self.alignment), ("consultation", self.consultation)):
             load_strict(module, part(tensors, name), f"the HFGI {name} weights")
             module.to(generator.const.device).eval().requires_grad_(False)
