@@ -71,7 +71,7 @@ class Models:
         self.families = families
         with torch.device(
             "meta"
-        ):  # sizes come from a file: nothing is allocated before they are seen to fit its tensors
+        ):  # sizes come from a file: nothing is allocated before its tensors are seen to fit
             self.generator = Generator(GeneratorConfig(**_tuples(config["generator"])))
             self.encoder = E4EEncoder(EncoderConfig(**_tuples(config["encoder"])))
         for name, module in (("generator", self.generator), ("encoder", self.encoder)):
