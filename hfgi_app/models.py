@@ -47,7 +47,7 @@ CATALOGUE = (
     ModelInfo(
         "ffhq-1024",
         "FFHQ 1024",
-        "The published 1024 px networks, from a checkpoint of your own; seconds an edit without a GPU.",
+        "The published 1024 px networks, fetched or from a checkpoint of your own; seconds an edit without a GPU.",
     ),
 )
 
@@ -69,9 +69,7 @@ class Models:
         self.name, self.label, self.note = info.name, info.label, info.note
         self.device = device
         self.families = families
-        with torch.device(
-            "meta"
-        ):  # sizes come from a file: nothing is allocated before its tensors are seen to fit
+        with torch.device("meta"):  # sizes come from a file: no memory is taken before its tensors are seen to fit
             self.generator = Generator(GeneratorConfig(**_tuples(config["generator"])))
             self.encoder = E4EEncoder(EncoderConfig(**_tuples(config["encoder"])))
         for name, module in (("generator", self.generator), ("encoder", self.encoder)):
@@ -153,7 +151,7 @@ def load_models(
         families = published_families(directions, GeneratorConfig(**_tuples(config["generator"]))) if directions else {}
         return Models(infos["ffhq-1024"], tensors, config, families, there)
     if directions is not None:
-        raise WeightsError("Published directions fit the published networks alone; give their --checkpoint as well.")
+        raise WeightsError("Published directions fit the published networks alone; add --model ffhq-1024.")
     embedded, config = embedded_tensors(WEIGHTS / name)
     return Models(infos[name], embedded, config, embedded_families(embedded, config), there)
 
