@@ -18,28 +18,18 @@ class SqueezeExcitation(nn.Module):
         return x * gate
 
 
-class Subsample(nn.Module):
-    """Every stride-th pixel: what a 1 x 1 max pooling gives, without its cost."""
-
-    def __init__(self, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :, :: self.stride, :: self.stride]
-
-
 class ResidualUnit(nn.Module):
     """BN, conv, PReLU, conv (stride), BN, optional channel gate; added to the shortcut, no activation after."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, *, gated: bool = False) -> None:
         super().__init__()
-        self.shortcut_layer: nn.Module
-        if in_channels == out_channels:
-            self.shortcut_layer = Subsample(stride)
-        else:
+        self.stride = stride
+        # The shortcut takes every stride-th pixel first: what a strided 1 x 1 convolution does, and PyTorch 2.13's
+        # own corrupts memory when it trains in bfloat16 with few channels.
+        self.shortcut_layer: nn.Module = nn.Identity()
+        if in_channels != out_channels:
             self.shortcut_layer = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+                nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
             )
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(in_channels),
@@ -52,7 +42,7 @@ class ResidualUnit(nn.Module):
             self.res_layer.append(SqueezeExcitation(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = self.res_layer(x) + self.shortcut_layer(x)
+        total: Tensor = self.res_layer(x) + self.shortcut_layer(x[:, :, :: self.stride, :: self.stride])
         return total
 
 
