@@ -177,6 +177,8 @@ async function read({ file, example, face }, signal) {
 }
 
 function place(photo, bitmap, recipe) {
+  clearTimeout(resting);
+  live.drop();
   part("picture").style.setProperty("--wide", photo.width);
   part("picture").style.setProperty("--high", photo.height);
   canvas.open(bitmap, photo.quad);
