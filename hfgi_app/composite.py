@@ -5,12 +5,12 @@ R0, C0 the same two without any edit:
 
     out = (1-F) P + F [ U(R) + k m L(way) ]        L = P - U(R0), the photo's detail        k = keep
 
-`way` says where each point of the edited face was before the edit: optical flow from C to C0, two smooth pictures of one
-face, so the photo's detail travels with a turning head instead of leaving a ghost. m is 1 where the face only moved or
-changed its tone, and falls to 0 where C differs in shape from C0 moved along: there the photo's detail no longer fits
-and the render shows alone. U is linear, so the same sum is written around the photo,
-out = P + F U(R - R0) + F (k m L(way) - L): both corrections are exactly zero where there is no edit, and all that an edit
-decides is small, made at crop size and enlarged once.
+`way` says where each point of the edited face was before the edit: optical flow from C to C0, two smooth pictures of
+one face, so the photo's detail travels with a turning head instead of leaving a ghost. m is 1 where the face only moved
+or changed its tone, and falls to 0 where C differs in shape from C0 moved along: there the photo's detail no longer
+fits and the render shows alone. U is linear, so the same sum is written around the photo,
+out = P + F U(R - R0) + F (k m L(way) - L): both corrections are exactly zero where there is no edit, and all that an
+edit decides is small, made at crop size and enlarged once.
 """
 
 from __future__ import annotations
@@ -130,14 +130,15 @@ class Canvas:
             weight = self._to_photo(kept - rim, start, stop, smooth=False)
             cv2.accumulateProduct(cv2.merge([weight] * 3), lost, lift)
             return
-        shift = self._to_photo(way, start, stop, smooth=False) @ np.linalg.inv(self.place[:, :2]).T.astype(np.float32)
-        rows, columns = np.mgrid[start:stop, : lost.shape[1]].astype(np.float32)
-        moved = cv2.remap(
-            self.lost, columns + shift[..., 0], rows + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        for plane, picture in ((kept, moved), (-rim, lost)):
-            weight = self._to_photo(plane, start, stop, smooth=False)
-            cv2.accumulateProduct(cv2.merge([weight] * 3), picture, lift)
+        turn = np.linalg.inv(self.place[:, :2]).T.astype(np.float32)  # sides of the square -> photo pixels
+        places = self._to_photo(way @ turn, start, stop, smooth=False)
+        places[..., 0] += np.arange(lost.shape[1], dtype=np.float32)
+        places[..., 1] += np.arange(start, stop, dtype=np.float32)[:, None]
+        x, y = cv2.split(places)
+        moved = cv2.remap(self.lost, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        here, gone = cv2.split(self._to_photo(np.dstack([kept, -rim]), start, stop, smooth=False))
+        cv2.accumulateProduct(cv2.merge([here] * 3), moved, lift)
+        cv2.accumulateProduct(cv2.merge([gone] * 3), lost, lift)
 
     def _strips(self) -> list[tuple[int, int]]:
         height = self.box[3] - self.box[1]
@@ -168,9 +169,10 @@ def _way(before: Plane, after: Plane) -> Plane:
     import cv2
 
     grays = [cv2.cvtColor(np.rint(levels).astype(np.uint8), cv2.COLOR_RGB2GRAY) for levels in (after, before)]
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
-    flow = cv2.GaussianBlur(finder.calc(grays[0], grays[1], None), (0, 0), 2 * len(after) / _MASK_SIZE) / len(after)
+    found = finder.calc(grays[0], grays[1], np.empty(0, np.float32))
+    flow = cv2.GaussianBlur(found, (0, 0), 2 * len(after) / _MASK_SIZE) / len(after)
     length = np.linalg.norm(flow, axis=2, keepdims=True)
     return np.asarray(flow * np.clip(length / STILL - 1, 0, 2) / 2, dtype=np.float32)
 
