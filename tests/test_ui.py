@@ -98,11 +98,11 @@ def test_the_page_gets_no_more_than_a_screen(client, visits):
     assert images.read(ask(client, token, "export", {}).content).shape == (1700, 2000, 3)
 
 
-def test_another_face_of_the_open_photo(client, visits):
-    token = visits.begin("page")
-    assert opened(client, token, png(portrait(size=(100, 240))))["photo"]["faces"] == 2
-    assert opened(client, token, b"", "?face=1")["photo"]["face"] == 1
-    assert "no face 7" in opened(client, token, b"", "?face=7")["message"]
+def test_another_face_of_a_photo(client, visits):
+    token, data = visits.begin("page"), png(portrait(size=(100, 240)))
+    assert opened(client, token, data)["photo"]["faces"] == 2
+    assert opened(client, token, data, "?face=1")["photo"]["face"] == 1
+    assert "no face 7" in opened(client, token, data, "?face=7")["message"]
     assert visits.find(token).session.face == 1
 
 

@@ -18,3 +18,10 @@ def icon(name: str) -> str:
 
 
 ICONS = {f"icon_{name}": icon(name) for name in _STROKES}
+
+TAB = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="4" fill="#a84404"/>'
+    '<path d="M3 8h10" stroke="#fff" stroke-width="1.5" stroke-linecap="round"/>'
+    '<circle cx="10" cy="8" r="2.5" fill="#fff"/></svg>'
+)
+"""The browser tab's picture: a slider."""

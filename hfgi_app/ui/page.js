@@ -163,11 +163,11 @@ async function read({ file, example, face }, signal) {
   const query = new URLSearchParams(Object.entries({ example, face }).filter(([, value]) => value !== undefined));
   const response = await fetch(`studio/open?${query}`, { method: "POST", body: file, headers: { "X-Visit": visit }, signal });
   if (!response.ok) throw new Error(await reason(response));
-  let text = "";
-  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
-    const lines = (text + chunk).split("\n");
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();  // Safari cannot loop over a stream
+  for (let text = "", chunk; !(chunk = await reader.read()).done; ) {
+    const lines = (text + chunk.value).split("\n");
     text = lines.pop();
-    for (const { ratio, doing, photo, message } of lines.map(JSON.parse)) {
+    for (const { ratio, doing, photo, message } of lines.map((line) => JSON.parse(line))) {
       if (message) throw new Error(message);
       if (photo) return photo;
       progress(ratio, doing);
@@ -219,7 +219,9 @@ function progress(ratio, doing = "") {
 
 async function forget() {
   await fetch("studio/close", { method: "POST", body: visit, keepalive: true });
-  source = null;
+  opening?.abort();
+  source = opening = null;
+  progress(null);
   say("");
   canvas.clear();
   showEmpty();

@@ -14,7 +14,7 @@ from hfgi_app import images
 from hfgi_app.composite import FEATHER
 from hfgi_app.models import Models
 from hfgi_app.types import EditRecipe, Method, Slider
-from hfgi_app.ui.icons import ICONS
+from hfgi_app.ui.icons import ICONS, TAB
 
 FOLDER = Path(__file__).parent
 MANY = 12
@@ -25,9 +25,13 @@ FAMILIES = {"interfacegan": "Face", "ganspace": "Features"}
 KEEP = Slider("keep", "Keep detail", 0, 1, 0.05, "", "")
 
 
-def style() -> str:
-    """The style sheet, for the head of the document."""
-    return f"<style>{(FOLDER / 'page.css').read_text('utf-8')}</style>"
+def head() -> str:
+    """For the head of the document: the style sheet and the browser tab's picture."""
+    picture = base64.b64encode(TAB.encode()).decode("ascii")
+    return (
+        f'<link rel="icon" type="image/svg+xml" href="data:image/svg+xml;base64,{picture}">'
+        f"<style>{(FOLDER / 'page.css').read_text('utf-8')}</style>"
+    )
 
 
 def script(models: Models, examples: dict[str, Path]) -> str:

@@ -1,7 +1,7 @@
 """The page's private routes: photos go in as bytes and come out as bytes, in memory all the way.
 
-    POST studio/open      a photo, or ?example=NAME, or ?face=N of the open one -> lines of JSON: what is being done,
-                          and at last the photo, or a message
+    POST studio/open      a photo, or ?example=NAME; ?face=N -> lines of JSON: what is being done, and at last the
+                          photo, or a message
     POST studio/frame     {sequence, recipe} -> JPEG of the edited face square alone, for live frames
     POST studio/picture   {sequence, recipe} -> JPEG of the whole photo, no larger than a screen
     POST studio/export    {recipe} -> PNG of the whole photo at its own size, recipe inside
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
@@ -63,6 +63,8 @@ def _answering(endpoint: Endpoint) -> Endpoint:
             return JSONResponse({"message": "The photo was put away; open it again."}, 410)
         except HfgiError as error:
             return JSONResponse({"message": str(error)}, 422)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
         except Exception:
             log.exception("%s failed", request.url.path)
             return JSONResponse({"message": _SORRY}, 500)
@@ -86,17 +88,16 @@ class Routes:
     async def open(self, request: Request) -> Response:
         """Open a photo and tell about it line by line."""
         visit = self._visit(request)
-        visit.order = order = object()
         data = await _body(request, images.MAX_BYTES, _TOO_LARGE)
         query = request.query_params
         face = int(query["face"]) if query.get("face", "").isdecimal() else None
         if "example" in query and query["example"] not in self._examples:
             raise PhotoError("There is no such example; reload the page.")
         source = self._examples[query["example"]] if "example" in query else data
+        visit.order = order = object()
 
         def work(tell: Tell) -> None:
-            photo = images.read(source) if source else _photo(_session(visit))
-            self._open(visit, order, photo, face, tell)
+            self._open(visit, order, images.read(source), face, tell)
 
         return StreamingResponse(_lines(work), media_type="application/x-ndjson", headers=_NO_STORE)
 
@@ -137,15 +138,15 @@ class Routes:
         def progress(ratio: float, doing: str) -> None:
             tell({"ratio": ratio, "doing": doing})
 
-        def work() -> None:
+        def work() -> dict[str, Any]:
             if visit.order is order:
                 session.open(photo, face_index=face, progress=progress)
+            if not self._visits.keep(visit, session, order):
+                raise PhotoError("Another photo was opened instead.")
+            self._visits.sweep()
+            return _describe(session)
 
-        self._visits.submit(work).result()
-        if not self._visits.keep(visit, session, order):
-            raise PhotoError("Another photo was opened instead.")
-        self._visits.submit(self._visits.sweep)
-        tell({"photo": _describe(session)})
+        tell({"photo": self._visits.submit(work).result()})
 
     async def _newest(
         self, request: Request, make: Callable[[EditSession, EditRecipe], Photo], quality: int
@@ -183,8 +184,6 @@ async def _lines(work: Callable[[Tell], None]) -> AsyncIterator[str]:
     def run() -> None:
         try:
             work(tell)
-        except _Gone:
-            tell({"message": "The photo was put away; open it again."})
         except HfgiError as error:
             tell({"message": str(error)})
         except Exception:
@@ -223,15 +222,10 @@ def _session(visit: Visit) -> EditSession:
     return visit.session
 
 
-def _photo(session: EditSession) -> Photo:
-    if session.photo is None:
-        raise _Gone
-    return session.photo
-
-
 def _describe(session: EditSession) -> dict[str, Any]:
     """What the page draws by: the size, the face square as parts of it, the faces."""
-    height, width = _photo(session).shape[:2]
+    assert session.photo is not None  # just opened
+    height, width = session.photo.shape[:2]
     quad = (session.quad / (width, height)).tolist()
     return {"width": width, "height": height, "quad": quad, "faces": session.faces, "face": session.face}
 

@@ -54,7 +54,7 @@ def serve(
         server_port=port,
         share=share,
         prevent_thread_lock=not wait,
-        head=page.style(),
+        head=page.head(),
         app_kwargs={"routes": Routes(visits, gallery).table(), "lifespan": visits.lifespan},
         max_file_size=images.MAX_BYTES,
         allowed_paths=[],
