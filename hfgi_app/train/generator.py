@@ -196,7 +196,8 @@ def _generator_step(trio: Trio, photos: Tensor, rng: torch.Generator, step: int)
     with low_precision(trio.device):
         pictures = trio.generator(w)
     base, offsets = codes[:, :1], codes[:, 1:] - codes[:, :1]
-    pixels = losses.multiscale_l1(pictures[: plan.batch], photos)
+    weight = losses.features_weight(plan.size).to(trio.device)
+    pixels = losses.multiscale_l1(pictures[: plan.batch], photos, weight)
     values = {"pixels": pixels, "offsets": offsets.square().mean(), "base": base.square().mean()}
     total = 2 * pixels + 0.02 * values["offsets"] + 0.005 * values["base"]
     trio.critic.requires_grad_(False)

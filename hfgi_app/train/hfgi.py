@@ -228,18 +228,11 @@ def _response_loss(
         made, coarse, _ = stack.render(maps[:edits], w)
         before = sources - maps[:edits]
         score, _ = stack.critic(made)
-    face = _face_mask(plan.size).to(stack.device)
+    face = losses.ellipse(plan.size // 4, (0.5, 0.55), (0.36, 0.48)).to(stack.device)  # the head, as FFHQ aligns it
     change, wanted = F.avg_pool2d(made - sources, 4), F.avg_pool2d(coarse.clamp(-1, 1) - before, 4)
     response = (face * (change - wanted).abs()).mean() + ((1 - face) * change.abs()).mean()
     total = plan.response_weight * response + plan.adversarial_weight * losses.generator_loss(score)
     return total * edits / plan.batch * 2, {"response": response}, made.detach()
-
-
-def _face_mask(size: int) -> Tensor:
-    """1 on the aligned face, 0 in the corners, at a quarter of the size: where FFHQ alignment puts the head."""
-    axis = (torch.arange(size // 4) + 0.5) / (size // 4)
-    distance = ((axis[None, :] - 0.5) / 0.36).square() + ((axis[:, None] - 0.55) / 0.48).square()
-    return torch.sigmoid(8 * (1 - distance))
 
 
 def _critic_step(stack: Consultant, reals: Tensor, fakes: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
