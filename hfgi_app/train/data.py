@@ -72,13 +72,19 @@ def shrink(pictures: Tensor, size: int) -> Tensor:
 
 
 def entries(folder: Path, size: int) -> list[Entry]:
-    """The pictures of one folder, in a fixed order."""
+    """The pictures of one folder, in a fixed order.
+
+    Raises ValueError for a table that names no files, FileNotFoundError where one of them is missing.
+    """
     labels = folder / "labels.csv"
     if not labels.exists():
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         return [Entry(path, True, _is_test(path.name), {}) for path in paths]
     with labels.open(newline="", encoding="utf-8") as file:
-        return [_labelled(folder, row, size) for row in csv.DictReader(file)]
+        table = csv.DictReader(file)
+        if "file" not in (table.fieldnames or ()):
+            raise ValueError("labels.csv has no column named file; it says which picture a row is about.")
+        return [_labelled(folder, row, size) for row in table]
 
 
 def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
@@ -126,6 +132,8 @@ def _labelled(folder: Path, row: dict[str, str], size: int) -> Entry:
     path = folder / row["file"]
     if not path.exists():  # a table may name its files from the folder above
         path = folder.parent / row["file"]
+    if not path.exists():
+        raise FileNotFoundError(f"labels.csv names {row['file']}, which is not there.")
     split = row.get("split") or ("test" if _is_test(path.name) else "train")
     return Entry(path, native >= size, split == "test", row)
 
