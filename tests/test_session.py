@@ -47,11 +47,12 @@ def difference(one: Photo, other: Photo) -> np.ndarray:
 # --- zero ------------------------------------------------------------------------------------------------------------
 
 
-@every_method
-def test_zero_is_the_photo_byte_for_byte(session: EditSession, method: str) -> None:
-    assert np.array_equal(session.render(EditRecipe(method=method)), tiny.photo())
-    session.render(EditRecipe(AGED.strengths, method=method))
-    assert np.array_equal(session.render(EditRecipe((("interfacegan/age", 0.0),), method=method)), tiny.photo())
+@pytest.mark.parametrize("methods", [METHODS, METHODS[::-1]], ids=" then ".join)
+def test_zero_is_the_photo_byte_for_byte(session: EditSession, methods: tuple[str, ...]) -> None:
+    for method in methods:
+        assert np.array_equal(session.render(EditRecipe(method=method)), tiny.photo())
+        session.render(EditRecipe(AGED.strengths, method=method))
+        assert np.array_equal(session.render(EditRecipe((("interfacegan/age", 0.0),), method=method)), tiny.photo())
 
 
 @every_method

@@ -261,6 +261,9 @@ def test_the_hfgi_stage_learns_its_two_networks_alone(run: Path) -> None:
 
 def test_the_hfgi_stage_resumes_and_repeats(pack: data.Pack, run: Path, tmp_path: Path) -> None:
     (tmp_path / "generator32.pt").write_bytes((run / "generator32.pt").read_bytes())
+    resumed = hfgi.Consultant(CONSULT, load(run / "generator32.pt"), CPU)
+    resumed.resume(load(run / "hfgi.pt"))
+    assert same(resumed.state(), load(run / "hfgi.pt"))
     hfgi.train(pack, tmp_path, CONSULT, CPU)
     assert same(load(tmp_path / "hfgi.pt"), load(run / "hfgi.pt"))
     hfgi.train(pack, tmp_path, replace(CONSULT, pictures=16), CPU)
@@ -279,14 +282,14 @@ def test_directions_are_fitted_for_the_labels_there_are(run: Path) -> None:
 def test_a_fitted_direction_is_the_change_per_unit_with_the_others_held() -> None:
     rng = torch.Generator().manual_seed(0)
     years, smile = 20 + 50 * torch.rand(400, generator=rng), torch.randn(400, generator=rng)
-    smile = smile + 0.02 * years  # older people smile more here: age must not become a smile
+    smile = smile + 0.05 * years  # older people smile more here: age must not become a smile
     truth = torch.randn(2, 3, 4, generator=rng)
     codes = (
         0.05 * torch.randn(400, 3, 4, generator=rng) + years[:, None, None] * truth[0] + smile[:, None, None] * truth[1]
     )
     years[7] = torch.nan
     found = directions.fit(codes, {"age_est": years, "smile": smile}, directions.TARGETS["age"])
-    torch.testing.assert_close(found, truth[0], atol=0.02, rtol=0.03)
+    torch.testing.assert_close(found, truth[0], atol=0.01, rtol=0.03)
 
 
 # --- export and restore ----------------------------------------------------------------------------------------------
