@@ -22,6 +22,7 @@ from hfgi_app.images import resize
 from hfgi_app.networks.discriminator import Discriminator
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.hfgi import Consultation, ConsultationEncoder, DistortionAlignment
+from hfgi_app.networks.irse import ResidualUnit
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.train import augment, data, losses
@@ -34,15 +35,15 @@ class Plan:
     """Sizes and schedule of this stage. Intervals count steps, lengths count pictures."""
 
     size: int = 128
-    pictures: int = 40_000
-    batch: int = 8
+    pictures: int = 20_000
+    batch: int = 4
     alignment_widths: tuple[int, int, int, int] = (8, 16, 24, 32)
     consultation_widths: tuple[int, int, int] = (24, 32, 48)
     head_width: int = 64
     critic_channels: tuple[int, ...] = (128, 128, 128, 96, 48, 24)
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     decay_from: float = 0.6
-    half_life: float = 2_000
+    half_life: float = 1_000
     critic_every: int = 4
     r1_every: int = 32
     r1_weight: float = 1.0
@@ -78,6 +79,7 @@ class Consultant:
         }
         self.alignment = DistortionAlignment(**self.config["alignment"])
         self.consultation = ConsultationEncoder(**self.config["consultation"])
+        pass_through(self.alignment)
         with torch.no_grad():
             for head in (self.consultation.scale, self.consultation.shift):
                 head[-1].get_parameter("weight").mul_(0.1)
@@ -132,6 +134,35 @@ class Consultant:
 def strides(size: int, hook: int) -> tuple[int, int]:
     """The consultation encoder's strides for a map of this size."""
     return {4: (2, 2), 2: (2, 1), 1: (1, 1)}[size // hook]
+
+
+@torch.no_grad()
+def pass_through(alignment: DistortionAlignment) -> None:
+    """Let the alignment begin as the distortion map itself: its first layer, its last skip and its last shortcuts carry
+    the three channels through, and the residuals beside them start at zero. Learning to
+    copy would take most of a run."""
+    deviation = 0.15  # of a distortion map: what batch norm, which sees unit deviation, is to give back
+    convolution, norm, activation = (alignment.input_layer.get_submodule(str(index)) for index in range(3))
+    _carry(convolution.get_parameter("weight"), norm.get_parameter("weight"), 0, deviation)
+    activation.get_parameter("weight")[:3] = 1
+    units = [unit for unit in alignment.up[-1].children() if isinstance(unit, ResidualUnit)]
+    skip_width = len(norm.get_parameter("weight"))
+    shortcuts = [unit.shortcut_layer for unit in units if isinstance(unit.shortcut_layer, nn.Sequential)]
+    for index, shortcut in enumerate(shortcuts):
+        kernel = shortcut.get_parameter("0.weight")
+        first = kernel.shape[1] - skip_width if index == 0 else 0  # the skip lies behind the decoder's own channels
+        _carry(kernel, shortcut.get_parameter("1.weight"), first, deviation)
+    for unit in units:
+        unit.res_layer.get_parameter("4.weight").zero_()
+
+
+def _carry(kernel: Tensor, scale: Tensor, first: int, deviation: float) -> None:
+    """Output channels 0-2 become input channels first..first + 2, at this deviation."""
+    middle = kernel.shape[-1] // 2
+    kernel[:3] = 0
+    for channel in range(3):
+        kernel[channel, first + channel, middle, middle] = 1
+    scale[:3] = deviation
 
 
 def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
