@@ -42,6 +42,7 @@ class Plan:
     head_width: int = 64
     critic_channels: tuple[int, ...] = (128, 128, 128, 96, 48, 24)
     learning_rate: float = 2e-3
+    head_learning_rate: float = 1e-2
     decay_from: float = 0.6
     half_life: float = 1_000
     critic_every: int = 4
@@ -80,17 +81,23 @@ class Consultant:
         self.alignment = DistortionAlignment(**self.config["alignment"])
         self.consultation = ConsultationEncoder(**self.config["consultation"])
         pass_through(self.alignment)
-        with torch.no_grad():
-            for head in (self.consultation.scale, self.consultation.shift):
-                head[-1].get_parameter("weight").mul_(0.1)
         for module in (self.generator, self.encoder, self.critic, self.alignment, self.consultation):
             channels_last(module).to(device)
         freeze(self.generator)
         freeze(self.encoder)
         self.learners = nn.ModuleDict({"alignment": self.alignment, "consultation": self.consultation})
         self.average = Average(self.learners, plan.half_life)
-        self.optimiser = torch.optim.Adam(self.learners.parameters(), plan.learning_rate, (0.5, 0.99), fused=True)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), plan.learning_rate, (0.0, 0.99), fused=True)
+        heads = [*self.consultation.scale.parameters(), *self.consultation.shift.parameters()]
+        bodies = [
+            *self.alignment.parameters(),
+            *self.consultation.input_layer.parameters(),
+            *self.consultation.stages.parameters(),
+        ]
+        # The heads' learning rate is equalised, so a step of theirs does a twentieth of what one of the others does.
+        self.rates = (plan.learning_rate, plan.head_learning_rate, plan.learning_rate)
+        groups = [{"params": bodies}, {"params": heads}]
+        self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), betas=(0.0, 0.99), fused=True)
         self.seen = 0
 
     def state(self) -> State:
@@ -210,8 +217,9 @@ def _pairs(photos: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
 def _step(stack: Consultant, photos: Tensor, reals: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
     plan, step = stack.plan, stack.seen // stack.plan.batch
     remaining = (plan.pictures - stack.seen) / (plan.pictures * (1 - plan.decay_from))
-    for group in (*stack.optimiser.param_groups, *stack.critic_optimiser.param_groups):
-        group["lr"] = plan.learning_rate * min(1.0, max(remaining, 0.02))
+    groups = (*stack.optimiser.param_groups, *stack.critic_optimiser.param_groups)
+    for group, rate in zip(groups, stack.rates, strict=True):
+        group["lr"] = rate * min(1.0, max(remaining, 0.02))
     stack.critic.requires_grad_(False)
     edits = max(1, int(len(photos) * plan.step_share))
     total, values, fakes = _pair_loss(stack, photos[edits:], rng)
