@@ -45,7 +45,7 @@ CONSULT = hfgi.Plan(
     size=SIZE,
     pictures=12,
     batch=4,
-    alignment_widths=(2, 2, 4, 4),
+    alignment_widths=(4, 4, 4, 4),
     consultation_widths=(2, 4, 4),
     head_width=4,
     critic_channels=PLAN.critic_channels,
@@ -166,7 +166,6 @@ def test_a_pack_without_such_pictures_says_so(pack: data.Pack) -> None:
     [
         augment.flip,
         augment.differentiable,
-        augment.occlude,
         lambda pictures, rng: augment.colour(pictures, rng, 0.2),
         lambda pictures, rng: augment.move(pictures, rng, 0.05, 0.1, 0.1),
         lambda pictures, rng: augment.bend(pictures, rng, 0.1),
@@ -257,6 +256,15 @@ def test_the_hfgi_stage_learns_its_two_networks_alone(run: Path) -> None:
     assert {"test_mae", "coarse_mae", "alignment", "unaligned", "response"} <= lines[0].keys()
     with Image.open(run / "sheets" / "hfgi-0000012.png") as sheet:
         assert sheet.size == (2 * SIZE, 4 * SIZE)
+
+
+def test_alignment_begins_as_the_map_itself(run: Path) -> None:
+    stack = hfgi.Consultant(CONSULT, load(run / "generator32.pt"), CPU)
+    rng = torch.Generator().manual_seed(0)
+    maps, edited = (0.15 * torch.randn(4, 3, SIZE, SIZE, generator=rng) for _ in range(2))
+    with torch.no_grad():
+        aligned = stack.alignment(maps, edited)
+    torch.testing.assert_close(aligned, maps, atol=0.02, rtol=0.05)
 
 
 def test_the_hfgi_stage_resumes_and_repeats(pack: data.Pack, run: Path, tmp_path: Path) -> None:

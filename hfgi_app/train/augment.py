@@ -58,14 +58,3 @@ def bend(pictures: Tensor, rng: torch.Generator, reach: float) -> Tensor:
     field = torch.exp(-distance / (2 * width.square()))[..., None] * push
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1) + field
     return F.grid_sample(pictures, grid.to(pictures.device), padding_mode="reflection", align_corners=True)
-
-
-def occlude(pictures: Tensor, rng: torch.Generator) -> Tensor:
-    """A flat coloured patch somewhere on a third of the pictures: hands, microphones, hats the model never saw."""
-    count, side = pictures.shape[0], pictures.shape[-1]
-    axis = torch.arange(side) / side
-    middle, half = torch.rand(count, 2, 1, generator=rng), 0.04 + 0.11 * torch.rand(count, 2, 1, generator=rng)
-    inside = (axis - middle).abs() < half
-    patch = (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
-    drawn = torch.rand(count, 1, 1, 1, generator=rng) < 1 / 3
-    return torch.where((patch & drawn).to(pictures.device), _uniform(pictures, rng, 3, -1, 1), pictures)

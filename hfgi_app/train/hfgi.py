@@ -35,7 +35,7 @@ class Plan:
     """Sizes and schedule of this stage. Intervals count steps, lengths count pictures."""
 
     size: int = 128
-    pictures: int = 20_000
+    pictures: int = 9_000
     batch: int = 4
     alignment_widths: tuple[int, int, int, int] = (8, 16, 24, 32)
     consultation_widths: tuple[int, int, int] = (24, 32, 48)
@@ -43,15 +43,16 @@ class Plan:
     critic_channels: tuple[int, ...] = (128, 128, 128, 96, 48, 24)
     learning_rate: float = 2e-3
     head_learning_rate: float = 1e-2
-    decay_from: float = 0.6
+    decay_from: float = 0.5
     half_life: float = 1_000
     critic_every: int = 4
     r1_every: int = 32
     r1_weight: float = 1.0
     step_share: float = 0.25
-    alignment_weight: float = 1.0
+    matching_weight: float = 1.0
+    alignment_weight: float = 3.0
     response_weight: float = 2.0
-    adversarial_weight: float = 0.1
+    adversarial_weight: float = 0.02
     save_every: int = 4_000
     seed: int = 0
 
@@ -81,6 +82,9 @@ class Consultant:
         self.alignment = DistortionAlignment(**self.config["alignment"])
         self.consultation = ConsultationEncoder(**self.config["consultation"])
         pass_through(self.alignment)
+        with torch.no_grad():
+            for head in (self.consultation.scale, self.consultation.shift):
+                head[-1].get_parameter("weight").mul_(0.1)
         for module in (self.generator, self.encoder, self.critic, self.alignment, self.consultation):
             channels_last(module).to(device)
         freeze(self.generator)
@@ -206,11 +210,11 @@ def _draw(indices: Tensor, count: int, rng: torch.Generator) -> Tensor:
 
 
 def _pairs(photos: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Photos, and the same photos after a known change of geometry: a third unchanged, bent, or moved."""
-    photos = augment.occlude(augment.colour(photos, rng, 0.15), rng)
-    kinds = torch.randint(3, (photos.shape[0],), generator=rng).tolist()
-    bent, moved = augment.bend(photos, rng, 0.08), augment.move(photos, rng, 0.03, 0.05, 0.06)
-    options = (photos, bent, moved)
+    """Photos, and the same photos after a known change of geometry: half unchanged, the others bent or moved."""
+    photos = augment.colour(photos, rng, 0.15)
+    kinds = torch.randint(4, (photos.shape[0],), generator=rng).tolist()
+    bent, moved = augment.bend(photos, rng, 0.06), augment.move(photos, rng, 0.02, 0.03, 0.04)
+    options = (photos, photos, bent, moved)
     return photos, torch.stack([options[kind][row] for row, kind in enumerate(kinds)])
 
 
@@ -248,7 +252,12 @@ def _pair_loss(stack: Consultant, photos: Tensor, rng: torch.Generator) -> tuple
     alignment = F.l1_loss(aligned.float(), maps[count:].float())
     matching = losses.feature_distance(features, [level.detach() for level in truth])
     adversarial = losses.generator_loss(score)
-    total = 2 * pixels + 2 * matching + plan.alignment_weight * alignment + plan.adversarial_weight * adversarial
+    total = (
+        2 * pixels
+        + plan.matching_weight * matching
+        + plan.alignment_weight * alignment
+        + plan.adversarial_weight * adversarial
+    )
     unaligned = F.l1_loss(maps[:count].float(), maps[count:].float())
     values = {"pixels": pixels, "alignment": alignment, "unaligned": unaligned, "matching": matching}
     return total, values, made.detach()
