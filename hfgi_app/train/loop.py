@@ -18,7 +18,10 @@ State = dict[str, Any]
 
 
 class Average:
-    """Exponential moving average of a module's parameters and buffers, with a half-life in pictures."""
+    """Exponential moving average of a module's parameters, with a half-life in pictures.
+
+    Buffers are copied: batch statistics are averages already, and theirs begin far from the truth.
+    """
 
     def __init__(self, module: nn.Module, half_life: float) -> None:
         self.half_life = half_life
@@ -28,8 +31,10 @@ class Average:
     def update(self, module: nn.Module, pictures: int) -> None:
         """Move towards the module by what `pictures` more pictures are worth."""
         weight = 1 - 0.5 ** (pictures / self.half_life)
-        floats = [(self.tensors[k], v) for k, v in module.state_dict().items() if v.is_floating_point()]
-        torch._foreach_lerp_([mine for mine, _ in floats], [theirs.detach() for _, theirs in floats], weight)
+        parameters = dict(module.named_parameters())
+        torch._foreach_lerp_([self.tensors[name] for name in parameters], list(parameters.values()), weight)
+        for name, buffer in module.named_buffers():
+            self.tensors[name].copy_(buffer)
 
 
 class Log:
