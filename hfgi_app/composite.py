@@ -35,8 +35,8 @@ BROAD = 0.06
 """Sigma, in crop sides, above which a change is one of tone: half an eye's distance."""
 BLUR = 0.02
 """Sigma of the shape change's blur, in crop sides: bridges what a moved edge uncovers, well below an eye's width."""
-STILL = 0.002
-"""Movement, in crop sides, that counts as none (a quarter of a pixel at 128): below it the flow is noise."""
+STILL = 0.004
+"""Movement, in crop sides, that counts as none (half a pixel at 128): below it the flow is noise."""
 FEATHER = 0.1
 """Width of the crop's soft rim, in crop sides: far from the face, wide enough that no light or colour shows a step."""
 
