@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from hfgi_app import face, images
 from hfgi_app.errors import NoFaceError, PhotoError, RecipeError
-from hfgi_app.models import Models
+from hfgi_app.models import Models, load_models
 from hfgi_app.session import EditSession
 from hfgi_app.types import EditRecipe, Photo
 
@@ -280,3 +281,23 @@ def test_what_a_recipe_cannot_ask_for_is_told_in_a_sentence(session: EditSession
     assert sentence.endswith(".")
     assert "\n" not in sentence
     assert np.array_equal(session.render(AGED), before)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("edit", [("age", 20.0), ("age", -20.0), ("smile", 2.0), ("smile", -2.0), ("pose", 8.0)])
+def test_the_composite_keeps_the_edit(edit: tuple[str, float]) -> None:
+    """The photo's detail must not undo what the method did: nine tenths of the raw change, seen at a coarse scale."""
+    import cv2
+
+    session = EditSession(load_models())
+    session.open(images.read(Path(__file__).parents[1] / "assets" / "man.jpg"))
+    square = face.sample(session.photo, session.quad, session.models.size)
+    session.open(square, aligned=True)
+    recipe = EditRecipe(((f"interfacegan/{edit[0]}", edit[1]),))
+
+    def change(edited: Photo, before: Photo) -> np.ndarray:
+        return cv2.GaussianBlur(edited.astype(np.float32) - before, (0, 0), 3)
+
+    raw = change(session.raw(recipe), session.raw(EditRecipe()))
+    composed = change(session.render(recipe), session.photo)
+    assert (raw * composed).sum() >= 0.9 * (raw * raw).sum()

@@ -314,7 +314,7 @@ def test_the_exported_folder_is_a_model(shipped: Path) -> None:
     assert (models.size, models.encoder_size) == (SIZE, SIZE)
     assert [method.name for method in models.methods()] == ["hfgi", "e4e"]
     (slider,) = models.sliders()
-    assert (slider.name, slider.unit) == ("interfacegan/age", "years")
+    assert (slider.name, slider.unit) == ("interfacegan/age", "yr")
     photo = tiny.photo(SIZE, SIZE)
     inversion = models.invert(to_tensor(photo))
     assert inversion.coarse.isfinite().all()

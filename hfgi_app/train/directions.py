@@ -42,7 +42,7 @@ class Target:
 
 
 TARGETS: Mapping[str, Target] = {
-    "age": Target("age_est", "Age", "years", -25, 25, 0.5, free=("hair_L", "hair_chroma", "skin_L")),
+    "age": Target("age_est", "Age", "yr", -25, 25, 0.5, free=("hair_L", "hair_chroma", "skin_L")),
     "smile": Target("smile", "Smile", "SD", -2.5, 2.5, 0.05, free=("mouth_open",)),
     "pose": Target("yaw", "Turn head", "°", -10, 10, 0.1),
 }
