@@ -134,22 +134,31 @@ def test_far_from_the_edit_the_photo_stays():
     assert difference(out, photo)[:30, :30].mean() > 20
 
 
-def test_detail_travels_with_the_face():
-    """A face that moves takes the photo's own grain along and leaves none behind."""
-    size, move = 128, 5
+MOVE = 5
+
+
+def moved_face(move):
+    """A photo with grain, the grain, the face without grain moved sideways; smooth renders before and after."""
+    size = 128
     base = images.to_photo(smooth(2 * size, 1, reach=1))
     grain = noise(size, size)[..., :1].repeat(3, axis=2) // 4
     start = slice(size // 2, size // 2 + size)
     before, after = base[start, start], base[start, size // 2 - move : size // 2 - move + size]
     photo = (before * 0.7 + grain).astype(np.uint8)
     old, new = images.to_tensor(before) * 0.7 - 0.3, images.to_tensor(after) * 0.7 - 0.3
+    return photo, grain, after, old, new
+
+
+def test_detail_travels_with_the_face():
+    """A face that moves takes the photo's own grain along and leaves none behind."""
+    photo, grain, _, old, new = moved_face(MOVE)
     out = Canvas.of_face(photo, old, old).blend(new, new).astype(float) - images.to_levels(new)
 
     def likeness(shift):
         moved = np.roll(grain, shift, axis=1)[20:-20, 20:-20]
         return np.corrcoef(out[20:-20, 20:-20].ravel(), moved.ravel())[0, 1]
 
-    assert likeness(move) > 0.6
+    assert likeness(MOVE) > 0.6
     assert likeness(0) < 0.2
 
 
@@ -255,14 +264,8 @@ def test_read_only_photo_will_do():
 
 def test_a_known_truth_is_met_better_than_by_the_render():
     """A face moved by five pixels, grain and all: the render has lost the grain, the composite brings it along."""
-    size, move = 128, 5
-    base = images.to_photo(smooth(2 * size, 1, reach=1))
-    grain = noise(size, size)[..., :1].repeat(3, axis=2) // 4
-    start = slice(size // 2, size // 2 + size)
-    before, after = base[start, start], base[start, size // 2 - move : size // 2 - move + size]
-    photo = (before * 0.7 + grain).astype(np.uint8)
-    truth = after * 0.7 + np.roll(grain, move, axis=1)
-    old, new = images.to_tensor(before) * 0.7 - 0.3, images.to_tensor(after) * 0.7 - 0.3
+    photo, grain, after, old, new = moved_face(MOVE)
+    truth = after * 0.7 + np.roll(grain, MOVE, axis=1)
     inner = slice(20, -20)
     composed = np.abs(Canvas.of_face(photo, old, old).blend(new, new) - truth)[inner, inner].mean()
     rendered = np.abs(images.to_levels(new) - truth)[inner, inner].mean()
