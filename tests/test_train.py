@@ -17,9 +17,10 @@ from hfgi_app import images
 from hfgi_app.cli import main
 from hfgi_app.images import to_tensor
 from hfgi_app.models import Models, embedded_families, embedded_tensors
+from hfgi_app.networks.hfgi import FaceMovement, carry
 from hfgi_app.networks.ops import upsample
 from hfgi_app.session import EditSession
-from hfgi_app.train import augment, data, directions, export, generator, hfgi
+from hfgi_app.train import augment, data, directions, export, generator, hfgi, refiner
 from hfgi_app.train.loop import load
 from hfgi_app.types import EditRecipe, Latents
 
@@ -33,6 +34,7 @@ PLAN = generator.Plan(
     channels=(8, 8, 8, 6, 4),
     encoder_widths=(4, 4, 4, 6, 8),
     head_width=4,
+    base_width=6,
     critic_channels=(8, 8, 8, 6, 4),
     critic_every=1,
     r1_every=1,
@@ -48,6 +50,7 @@ CONSULT = hfgi.Plan(
     alignment_widths=(4, 4, 4, 4),
     consultation_widths=(2, 4, 4),
     head_width=4,
+    movement_width=4,
     critic_channels=PLAN.critic_channels,
     critic_every=1,
     r1_every=2,
@@ -95,6 +98,13 @@ def shipped(run: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("weights") / "portrait"
     export.export(run, SIZE, folder)
     return folder
+
+
+def course(run: Path) -> refiner.Course:
+    """The hfgi stage before its first step."""
+    torch.manual_seed(CONSULT.seed)
+    base = refiner.Base(load(run / "generator32.pt"), CONSULT, CPU)
+    return refiner.Course(CONSULT, base, hfgi.HFGILearner(CONSULT, base))
 
 
 def log(run: Path) -> list[dict]:
@@ -190,7 +200,7 @@ def test_the_generator_stage_saves_logs_and_shows(run: Path) -> None:
     assert [line["seen"] for line in lines] == [8, 12]
     assert {"test_mae", "pixels", "adversarial", "matching", "critic", "r1"} <= lines[0].keys()
     with Image.open(run / "sheets" / "generator32-0000012.png") as sheet:
-        assert sheet.size == (2 * SIZE, 3 * SIZE)
+        assert sheet.size == (2 * SIZE, 4 * SIZE)
 
 
 def test_training_changes_every_network(run: Path) -> None:
@@ -244,32 +254,68 @@ def test_growing_begins_where_the_small_model_was(pack: data.Pack, run: Path, tm
 # --- hfgi and directions ---------------------------------------------------------------------------------------------
 
 
-def test_the_hfgi_stage_learns_its_two_networks_alone(run: Path) -> None:
-    base, state = load(run / "generator32.pt"), load(run / "hfgi.pt")
+def test_the_hfgi_stage_learns_its_own_networks_alone(run: Path) -> None:
+    state, fresh = load(run / "hfgi.pt"), course(run)
     assert state["seen"] == 12
-    stack = hfgi.Consultant(CONSULT, base, CPU)
-    assert not same(state["learners"], stack.learners.state_dict())
-    assert {name.split(".")[0] for name in state["learners"]} == {"alignment", "consultation"}
+    for name in ("movement", "alignment", "consultation"):
+        learnt = {key: value for key, value in state["learners"].items() if key.startswith(f"{name}.")}
+        assert learnt
+        assert not same(learnt, {key: fresh.learner.networks.state_dict()[key] for key in learnt})
+    assert {name.split(".")[0] for name in state["learners"]} == {"movement", "alignment", "consultation"}
     assert all(value.isfinite().all() for value in state["learners"].values())
     lines = [line for line in log(run) if line["stage"] == "hfgi"]
     assert [line["seen"] for line in lines] == [8, 12]
     assert {"test_mae", "coarse_mae", "alignment", "unaligned", "response"} <= lines[0].keys()
     with Image.open(run / "sheets" / "hfgi-0000012.png") as sheet:
-        assert sheet.size == (2 * SIZE, 4 * SIZE)
+        assert sheet.size == (2 * SIZE, 5 * SIZE)
+
+
+def test_movement_begins_as_none_and_learns_a_shift() -> None:
+    torch.manual_seed(0)
+    network = FaceMovement(8, 8, 16)
+    way, fit = network(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
+    assert (way.shape, fit.shape) == ((2, 2, 16, 16), (2, 1, 16, 16))
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+    rng = torch.Generator().manual_seed(0)
+    shift = torch.tensor([[[[2 / 32]], [[0.0]]]])
+
+    def pair() -> tuple[torch.Tensor, torch.Tensor]:
+        before = images.resize(torch.rand(4, 3, 8, 8, generator=rng) * 2 - 1, 32)
+        return before, carry(before, shift.expand(4, -1, 1, 1))
+
+    def error() -> float:
+        before, after = pair()
+        with torch.no_grad():
+            return float((network(before, after)[0] - shift).abs()[..., 4:-4, 4:-4].mean())
+
+    untrained = error()
+    for _ in range(150):
+        before, after = pair()
+        optimiser.zero_grad()
+        hfgi.movement_loss(before, after, network(before, after)[0]).backward()
+        optimiser.step()
+    assert error() < 0.5 * min(untrained, 1 / 32)
+
+
+def test_carrying_takes_each_point_from_where_it_was() -> None:
+    picture = torch.rand(1, 3, 16, 16)
+    assert torch.allclose(carry(picture, torch.zeros(1, 2, 4, 4)), picture, atol=1e-6)
+    right = carry(picture, torch.tensor([3 / 16, 0.0]).reshape(1, 2, 1, 1))
+    torch.testing.assert_close(right[..., :-3], picture[..., 3:])
 
 
 def test_alignment_begins_as_the_map_itself(run: Path) -> None:
-    stack = hfgi.Consultant(CONSULT, load(run / "generator32.pt"), CPU)
+    learner = course(run).learner
     rng = torch.Generator().manual_seed(0)
     maps, edited = (0.15 * torch.randn(4, 3, SIZE, SIZE, generator=rng) for _ in range(2))
     with torch.no_grad():
-        aligned = stack.alignment(maps, edited)
+        aligned = learner.alignment(maps, edited)
     torch.testing.assert_close(aligned, maps, atol=0.02, rtol=0.05)
 
 
 def test_the_hfgi_stage_resumes_and_repeats(pack: data.Pack, run: Path, tmp_path: Path) -> None:
     (tmp_path / "generator32.pt").write_bytes((run / "generator32.pt").read_bytes())
-    resumed = hfgi.Consultant(CONSULT, load(run / "generator32.pt"), CPU)
+    resumed = course(run)
     resumed.resume(load(run / "hfgi.pt"))
     assert same(resumed.state(), load(run / "hfgi.pt"))
     hfgi.train(pack, tmp_path, CONSULT, CPU)
@@ -367,7 +413,9 @@ def test_every_stage_by_its_command(tmp_path: Path, capsys) -> None:
     assert main(["train", "restore", "--run", str(tmp_path / "again"), *options[2:]]) == 0
     assert load(tmp_path / "again" / "generator32.pt")["seen"] == 8
     assert capsys.readouterr().out == ""
-    assert embedded_tensors(shipped)[1].keys() == {"generator", "encoder", "alignment", "consultation", "interfacegan"}
+    assert embedded_tensors(shipped)[1].keys() == {
+        "generator", "encoder", "movement", "alignment", "consultation", "interfacegan",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

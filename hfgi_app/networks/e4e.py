@@ -21,7 +21,8 @@ class EncoderConfig:
     """Sizes of one encoder; the defaults of units and strides are the published IR-SE50.
 
     widths: channels of the stem and of the four stages; units, strides: residual units and first stride per stage.
-    head_width: channels inside each head.
+    head_width, base_width: channels inside each head, and inside the first where that differs: it alone gives the
+    base code.
     """
 
     rows: int
@@ -31,6 +32,7 @@ class EncoderConfig:
     head_width: int
     units: tuple[int, int, int, int] = (3, 4, 14, 3)
     strides: tuple[int, int, int, int] = (2, 2, 2, 2)
+    base_width: int | None = None
 
 
 class Head(nn.Module):
@@ -68,7 +70,10 @@ class E4EEncoder(nn.Module):
         self.lateral1 = nn.Conv2d(widths[2], widths[4], 1)
         c3_size = config.size // math.prod(config.strides)
         sizes = [c3_size * (1 if i < COARSE_ROWS else 2 if i < MIDDLE_ROWS else 4) for i in range(config.rows)]
-        self.heads = nn.ModuleList(Head(widths[4], config.head_width, config.dim, size) for size in sizes)
+        inner = [config.base_width or config.head_width, *[config.head_width] * (config.rows - 1)]
+        self.heads = nn.ModuleList(
+            Head(widths[4], width, config.dim, size) for width, size in zip(inner, sizes, strict=True)
+        )
         self.latent_avg: Tensor
         self.register_buffer("latent_avg", torch.zeros(config.rows, config.dim))
 

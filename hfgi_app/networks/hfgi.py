@@ -1,4 +1,5 @@
-"""The two trained networks of HFGI (Wang et al. 2022): adaptive distortion alignment and the consultation encoder."""
+"""The trained networks of HFGI (Wang et al. 2022): adaptive distortion alignment and the consultation encoder; and one
+of our own before them, which sees how an edit moves the face."""
 
 from __future__ import annotations
 
@@ -10,6 +11,52 @@ from torch import Tensor, nn
 
 from hfgi_app.networks.irse import ResidualUnit, stage, stem
 from hfgi_app.networks.ops import EqualConv2d, ScaledLeakyReLU
+
+
+class FaceMovement(nn.Module):
+    """Not in the paper: coarse pictures before and after an edit -> the distortion map carried along with the face.
+
+    ADA sees the edited picture alone and has to guess from the map where the face was; a small one learns to copy.
+    Both coarse pictures are known, so a pyramid of optical flow finds the movement (as SPyNet, Ranjan & Black 2017),
+    one small network serving all levels from `coarsest` pixels up to `finest`; beside it `fit`, how much of the detail
+    still belongs where it arrives.
+    """
+
+    def __init__(self, width: int = 24, coarsest: int = 16, finest: int = 64) -> None:
+        super().__init__()
+        self.sizes = tuple(2**level for level in range(coarsest.bit_length() - 1, finest.bit_length()))
+        self.layers = nn.Sequential(
+            nn.Conv2d(8, width, 3, 1, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 3, 3, 1, 1),
+        )
+
+    def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """Both N x 3 x S x S in [-1, 1] -> way N x 2 x s x s, from each point of the edited face to where it was, in
+        (x, y) sides of the picture; fit N x 1 x s x s in 0..1; s the finest level."""
+        way = before.new_zeros(len(before), 2, self.sizes[0], self.sizes[0], dtype=torch.float32)
+        found = way
+        for size in self.sizes:
+            way = F.interpolate(way, size=(size, size), mode="bilinear", align_corners=False)
+            then, now = (F.adaptive_avg_pool2d(picture, size) for picture in (before, after))
+            with torch.autocast(before.device.type, enabled=False):  # bfloat16 is too coarse for tenths of a pixel
+                found = self.layers(torch.cat((now, carry(then, way), way * size), 1).float())
+            way = way + found[:, :2] / size
+        return way, torch.sigmoid(found[:, 2:] + 3)
+
+
+def carry(picture: Tensor, way: Tensor) -> Tensor:
+    """A picture N x C x S x S with each point replaced by the one that lies `way` (N x 2 x s x s, in sides) from it."""
+    side = picture.shape[-1]
+    way = F.interpolate(way.float(), size=(side, side), mode="bilinear", align_corners=False)
+    axis = (torch.arange(side, device=picture.device) + 0.5) / side * 2 - 1
+    here = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
+    grid = here + 2 * way.permute(0, 2, 3, 1)
+    return F.grid_sample(picture.float(), grid, padding_mode="border", align_corners=False)
 
 
 class DistortionAlignment(nn.Module):

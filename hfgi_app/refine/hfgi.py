@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hfgi_app.images import resize
-from hfgi_app.networks.hfgi import Consultation, ConsultationEncoder, DistortionAlignment
+from hfgi_app.networks.hfgi import Consultation, ConsultationEncoder, DistortionAlignment, FaceMovement, carry
 from hfgi_app.networks.stylegan2 import Generator
 from hfgi_app.refine.base import Edit, Progress
 from hfgi_app.types import Inversion, Method
@@ -19,14 +19,22 @@ from hfgi_app.weights import load_strict, part
 
 @dataclass(frozen=True, eq=False)
 class HFGIDetail:
-    """The photo's distortion map 1 x 3 x S x S; it is aligned to every edit anew."""
+    """The photo's distortion map and its coarse picture, 1 x 3 x S x S; the map is aligned to every edit anew."""
 
     distortion: Tensor
-    nbytes: int = 0  # the inversion holds the map as well
+    before: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.before.nbytes  # the inversion holds the map as well
 
 
 class HFGI:
-    """Per edit: ADA moves the distortion map, the consultation encoder turns it into a scale and shift at the hook."""
+    """Per edit: ADA moves the distortion map, the consultation encoder turns it into a scale and shift at the hook.
+
+    The published networks do exactly that. Weights that bring a `movement` network (ours) first carry the map along
+    with the face.
+    """
 
     method = Method("hfgi", "HFGI", "Wang et al., High-Fidelity GAN Inversion for Image Attribute Editing, CVPR 2022")
     networks: tuple[str, ...] = ("alignment", "consultation")
@@ -34,16 +42,35 @@ class HFGI:
     def load(self, generator: Generator, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         self.generator = generator
         with torch.device("meta"):
+            self.movement = FaceMovement(**config["movement"]) if "movement" in config else None
             self.alignment = DistortionAlignment(**config["alignment"])
             self.consultation = ConsultationEncoder(**config["consultation"])
-        for name, module in (("alignment", self.alignment), ("consultation", self.consultation)):
-            load_strict(module, part(tensors, name), f"the HFGI {name} weights")
-            module.to(generator.const.device).eval().requires_grad_(False)
+        modules = {"movement": self.movement, "alignment": self.alignment, "consultation": self.consultation}
+        for name, module in modules.items():
+            if module is not None:
+                load_strict(module, part(tensors, name), f"the HFGI {name} weights")
+                module.to(generator.const.device).eval().requires_grad_(False)
 
     def consult(self, inversion: Inversion, progress: Progress | None = None) -> HFGIDetail:
-        return HFGIDetail(inversion.distortion)
+        side = inversion.distortion.shape[-1]
+        return HFGIDetail(inversion.distortion, resize(inversion.coarse.clamp(-1, 1), side))
+
+    def align(self, detail: HFGIDetail, edit: Edit) -> Tensor:
+        """The distortion map where the edit takes it, 1 x 3 x S x S."""
+        distortion = detail.distortion
+        after = resize(edit.coarse.clamp(-1, 1), distortion.shape[-1])
+        if self.movement is not None:
+            distortion = moved(self.movement, distortion, detail.before, after)[0]
+        aligned: Tensor = self.alignment(distortion, after)
+        return aligned
 
     def render(self, detail: HFGIDetail, edit: Edit) -> Tensor:
-        edited = resize(edit.coarse.clamp(-1, 1), detail.distortion.shape[-1])
-        scale, shift = self.consultation(self.alignment(detail.distortion, edited))
+        scale, shift = self.consultation(self.align(detail, edit))
         return self.generator.finish(edit.partial, edit.styles, features=Consultation(scale, shift))
+
+
+def moved(movement: FaceMovement, distortion: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The distortion map N x 3 x S x S carried along with the face and faded where it no longer belongs, and the
+    movement's way and fit."""
+    way, fit = movement(before, after)
+    return carry(distortion, way) * resize(fit, distortion.shape[-1]), way, fit

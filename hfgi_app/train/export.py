@@ -14,13 +14,14 @@ from torch import Tensor
 
 from hfgi_app import weights
 from hfgi_app.models import embedded_tensors
+from hfgi_app.refine import REFINERS
 from hfgi_app.train import directions
 from hfgi_app.train.loop import State, load, save
 
 
 def export(run: Path, size: int, out: Path) -> None:
-    """Write base.safetensors (generator, encoder), critic.safetensors for later training, and hfgi.safetensors and
-    directions.safetensors where those stages have run.
+    """Write base.safetensors (generator, encoder), critic.safetensors for later training, and <method>.safetensors
+    and directions.safetensors where those stages have run.
 
     Raises FileNotFoundError where the generator stage has not run.
     """
@@ -30,9 +31,10 @@ def export(run: Path, size: int, out: Path) -> None:
     networks = {"generator": base["generator_average"], "encoder": base["encoder_average"]}
     config = {name: base[f"{name}_config"] for name in networks}
     _write(out / "base.safetensors", networks, config, base["seen"])
-    if hfgi := load(run / "hfgi.pt"):
-        parts = {name: weights.part(hfgi["average"], name) for name in ("alignment", "consultation")}
-        _write(out / "hfgi.safetensors", parts, hfgi["config"], hfgi["seen"])
+    for kind in REFINERS:
+        if trained := load(run / f"{kind.method.name}.pt"):
+            parts = {name: weights.part(trained["average"], name) for name in trained["config"]}
+            _write(out / f"{kind.method.name}.safetensors", parts, trained["config"], trained["seen"])
     if fitted := load(run / "directions.pt"):
         named, facts = fitted["directions"], directions.facts(list(fitted["directions"]))
         _write(out / "directions.safetensors", {"interfacegan": named}, {"interfacegan": facts}, 0)

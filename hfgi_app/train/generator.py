@@ -12,14 +12,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from hfgi_app.networks.discriminator import Discriminator
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.train import augment, data, losses
-from hfgi_app.train.loop import Average, Log, State, load, low_precision, save, sheet
+from hfgi_app.train.loop import Average, State, advance, load, low_precision, sheet
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,19 @@ class Plan:
     channels: tuple[int, ...] = (256, 256, 256, 128, 64, 32)
     encoder_widths: tuple[int, int, int, int, int] = (16, 24, 40, 80, 128)
     head_width: int = 32
+    base_width: int = 128
     critic_channels: tuple[int, ...] = (128, 128, 128, 96, 48, 24)
     learning_rate: float = 2.5e-3
     encoder_learning_rate: float = 1e-3
     decay_from: float = 0.7
     half_life: float = 3_000
+    mapping_learning_rate: float = 2e-2
     critic_every: int = 4
     r1_every: int = 32
     r1_weight: float = 1.0
     matching_every: int = 2
-    matching_from: int = 14_000
-    adversarial_from: int = 10_000
+    matching_from: int = 10_000
+    adversarial_from: int = 7_000
     adversarial_weight: float = 0.15
     save_every: int = 6_000
     seed: int = 0
@@ -64,7 +65,14 @@ class Trio:
         self.generator_config = GeneratorConfig(channels, plan.dim, min(64, plan.size), mapping_layers=4, noise=False)
         strides = (2, 1, 2, 2) if plan.size > self.generator_config.hook else (1, 1, 2, 2)
         self.encoder_config = EncoderConfig(
-            2 * blocks, plan.dim, plan.size, plan.encoder_widths, plan.head_width, (1, 2, 2, 2), strides
+            2 * blocks,
+            plan.dim,
+            plan.size,
+            plan.encoder_widths,
+            plan.head_width,
+            (1, 2, 2, 2),
+            strides,
+            plan.base_width,
         )
         self.generator = channels_last(Generator(self.generator_config)).to(device)
         self.encoder = channels_last(E4EEncoder(self.encoder_config)).to(device)
@@ -75,15 +83,20 @@ class Trio:
                     5 if row == 0 else 2
                 )  # a narrow head's codes start far too small
         self.average = (Average(self.generator, plan.half_life), Average(self.encoder, plan.half_life))
-        self.rates = (plan.learning_rate, plan.encoder_learning_rate, plan.learning_rate)
+        mapping = list(self.generator.mapping.parameters())
+        rest = [weights for name, weights in self.generator.named_parameters() if not name.startswith("mapping.")]
+        # The mapping's layers are scaled to learn a hundred times more slowly than they are told to.
+        self.rates = (plan.learning_rate, plan.encoder_learning_rate, plan.mapping_learning_rate, plan.learning_rate)
         self.optimiser = torch.optim.Adam(
             [
-                {"params": list(self.generator.parameters()), "betas": (0.5, 0.99)},
+                {"params": rest, "betas": (0.5, 0.99)},
                 {"params": list(self.encoder.parameters()), "betas": (0.9, 0.99)},
+                {"params": mapping, "betas": (0.5, 0.99)},
             ],
             fused=True,
         )
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), betas=(0.0, 0.99), fused=True)
+        self.cloud = torch.zeros(0, plan.dim, device=device)
         self.seen = 0
 
     def state(self) -> State:
@@ -96,6 +109,7 @@ class Trio:
             "generator": self.generator.state_dict(),
             "encoder": self.encoder.state_dict(),
             "critic": self.critic.state_dict(),
+            "cloud": self.cloud,
             "generator_average": self.average[0].tensors,
             "encoder_average": self.average[1].tensors,
             "optimiser": self.optimiser.state_dict(),
@@ -114,9 +128,18 @@ class Trio:
         self.average[0].tensors = {k: v.to(self.device) for k, v in state["generator_average"].items()}
         self.average[1].tensors = {k: v.to(self.device) for k, v in state["encoder_average"].items()}
         if "optimiser" in state:  # a restored run starts with fresh moments
+            self.cloud = state["cloud"].to(self.device)
             self.optimiser.load_state_dict(state["optimiser"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.seen = state["seen"]
+
+    def step(self, photos: Tensor, reals: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """One step of generator, encoder and mapping, and of the discriminator where it is due."""
+        return _step(self, photos, reals, rng)
+
+    def evaluate(self, pack: data.Pack, path: Path) -> dict[str, float]:
+        """Test MAE and a sheet of the averaged weights."""
+        return evaluate(self, pack, path)
 
     def _grow(self, state: State) -> None:
         """The new block starts by adding nothing to the picture: growing begins where the small model was."""
@@ -146,30 +169,10 @@ def _inherited(state: State) -> State:
 def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
     """Train until `plan.pictures` pictures were seen, going on from what the run folder holds."""
     trio = Trio(plan, device)
-    path = run / f"generator{plan.size}.pt"
-    state = load(path) or load(run / f"generator{plan.size // 2}.pt")
+    state = load(run / f"generator{plan.size}.pt") or load(run / f"generator{plan.size // 2}.pt")
     if state:
         trio.resume(state)
-    log = Log(run / "log.jsonl")
-    rng = torch.Generator().manual_seed(plan.seed + trio.seen)
-    every, sharp = pack.indices(test=False), pack.indices(test=False, sharp=plan.size > 64)
-    next_save = trio.seen + plan.save_every
-    with tqdm(total=plan.pictures, initial=trio.seen, desc=f"generator {plan.size}", unit="picture") as bar:
-        while trio.seen < plan.pictures:
-            photos = augment.flip(pack.batch(_draw(every, plan.batch, rng), plan.size, device), rng)
-            reals = augment.flip(pack.batch(_draw(sharp, plan.batch, rng), plan.size, device), rng)
-            log.add(plan.batch, _step(trio, photos, reals, rng))
-            trio.seen += plan.batch
-            bar.update(plan.batch)
-            if trio.seen >= min(next_save, plan.pictures):
-                next_save += plan.save_every
-                save(path, trio.state())
-                figures = evaluate(trio, pack, run / "sheets" / f"generator{plan.size}-{trio.seen:07d}.png")
-                log.write(stage=f"generator{plan.size}", seen=trio.seen, **figures)
-
-
-def _draw(indices: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    return indices[torch.randint(len(indices), (count,), generator=rng)]
+    advance(trio, plan, pack, run, f"generator{plan.size}")
 
 
 def _step(trio: Trio, photos: Tensor, reals: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
@@ -192,14 +195,17 @@ def _generator_step(trio: Trio, photos: Tensor, rng: torch.Generator, step: int)
     with low_precision(trio.device):
         codes = trio.encoder(photos)[0].float()
     adversarial = trio.seen >= plan.adversarial_from
+    base, offsets = codes[:, :1], codes[:, 1:] - codes[:, :1]
+    whole = (torch.randperm(plan.batch, generator=rng) < plan.batch - half).to(trio.device)
+    codes = torch.where(whole[:, None, None], codes, base)
     w = torch.cat((codes, _sampled(trio, half, rng))) if adversarial else codes
     with low_precision(trio.device):
         pictures = trio.generator(w)
-    base, offsets = codes[:, :1], codes[:, 1:] - codes[:, :1]
     weight = losses.features_weight(plan.size).to(trio.device)
     pixels = losses.multiscale_l1(pictures[: plan.batch], photos, weight)
     values = {"pixels": pixels, "offsets": offsets.square().mean(), "base": base.square().mean()}
-    total = 2 * pixels + 0.02 * values["offsets"] + 0.005 * values["base"]
+    values["mapping"] = _mapping_loss(trio, base[:, 0], rng)
+    total = 2 * pixels + 0.02 * values["offsets"] + 0.005 * values["base"] + values["mapping"]
     trio.critic.requires_grad_(False)
     if adversarial:
         with low_precision(trio.device):
@@ -220,6 +226,14 @@ def _sampled(trio: Trio, count: int, rng: torch.Generator) -> Tensor:
     """Codes of random z, one w on all rows."""
     w: Tensor = trio.generator.mapping(torch.randn(count, trio.plan.dim, generator=rng).to(trio.device))
     return w[:, None].expand(-1, trio.generator_config.rows, -1)
+
+
+def _mapping_loss(trio: Trio, codes: Tensor, rng: torch.Generator) -> Tensor:
+    """How far the mapping's w lie from the latest base codes, which it follows and does not move; relative to their
+    mean square. The cloud keeps 512 of them."""
+    trio.cloud = torch.cat((trio.cloud, codes.detach()))[-512:]
+    w = trio.generator.mapping(torch.randn(len(trio.cloud), trio.plan.dim, generator=rng).to(trio.device))
+    return losses.sliced_wasserstein(w, trio.cloud, rng) / trio.cloud.square().mean()
 
 
 def _matching(trio: Trio, made: Tensor, photos: Tensor) -> Tensor:
@@ -248,14 +262,17 @@ def _critic_step(trio: Trio, reals: Tensor, fakes: Tensor, rng: torch.Generator,
 
 @torch.no_grad()
 def evaluate(trio: Trio, pack: data.Pack, path: Path) -> dict[str, float]:
-    """Test MAE on [0, 1] of the averaged weights, and a sheet: test faces, reconstructions, samples."""
+    """Test MAE on [0, 1] of the averaged weights, from all rows and from the base code alone, and a sheet: test faces,
+    both reconstructions, samples."""
     generator, encoder = Generator(trio.generator_config), E4EEncoder(trio.encoder_config)
     generator.load_state_dict(trio.average[0].tensors)
     encoder.load_state_dict(trio.average[1].tensors)
     generator, encoder = generator.to(trio.device).eval(), encoder.to(trio.device).eval()
     photos = pack.batch(pack.indices(test=True)[:64], trio.plan.size, trio.device)
-    made = torch.cat([generator(encoder(part)[0]) for part in photos.split(16)])
+    codes = torch.cat([encoder(part)[0] for part in photos.split(16)])
+    made, based = (torch.cat([generator(part) for part in w.split(16)]) for w in (codes, codes[:, :1].expand_as(codes)))
     z = torch.randn(12, trio.plan.dim, generator=torch.Generator().manual_seed(1)).to(trio.device)
     w = generator.mapping(z)[:, None].expand(-1, trio.generator_config.rows, -1)
-    sheet(path, [photos[:12], made[:12], generator(w)[: len(photos)]])
-    return {"test_mae": round(float((made.clamp(-1, 1) - photos).abs().mean()) / 2, 5)}
+    sheet(path, [photos[:12], made[:12], based[:12], generator(w)[: len(photos)]])
+    errors = (round(float((picture.clamp(-1, 1) - photos).abs().mean()) / 2, 5) for picture in (made, based))
+    return dict(zip(("test_mae", "test_mae_base"), errors, strict=True))

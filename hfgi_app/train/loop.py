@@ -6,15 +6,77 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from hfgi_app.images import to_photo
+from hfgi_app.train import augment
+from hfgi_app.train.data import Pack
 
 State = dict[str, Any]
+
+
+class Plan(Protocol):
+    """What the loop needs to know of a stage's plan: side in pixels, length, batch and intervals in pictures."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def pictures(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def save_every(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class Trainer(Protocol):
+    """Networks in training, `seen` pictures into their run."""
+
+    seen: int
+    device: torch.device
+
+    def step(self, photos: Tensor, reals: Tensor, rng: torch.Generator) -> Mapping[str, Tensor]:
+        """Learn from a batch of photos, and of sharp ones for the discriminator; returns values to log."""
+        ...
+
+    def state(self) -> State:
+        """Everything needed to go on."""
+        ...
+
+    def evaluate(self, pack: Pack, path: Path) -> Mapping[str, float]:
+        """Figures on test pictures, and a sheet of pictures at `path`."""
+        ...
+
+
+def advance(trainer: Trainer, plan: Plan, pack: Pack, run: Path, name: str) -> None:
+    """Train until `plan.pictures` pictures were seen; every so often save run/<name>.pt, a sheet and a line of the
+    log."""
+    log = Log(run / "log.jsonl")
+    rng = torch.Generator().manual_seed(plan.seed + trainer.seen)
+    every, sharp = pack.indices(test=False), pack.indices(test=False, sharp=plan.size > 64)
+    next_save = trainer.seen + plan.save_every
+    with tqdm(total=plan.pictures, initial=trainer.seen, desc=name, unit="picture") as bar:
+        while trainer.seen < plan.pictures:
+            photos, reals = (_draw(pack, indices, plan, trainer.device, rng) for indices in (every, sharp))
+            log.add(plan.batch, trainer.step(photos, reals, rng))
+            trainer.seen += plan.batch
+            bar.update(plan.batch)
+            if trainer.seen >= min(next_save, plan.pictures):
+                next_save += plan.save_every
+                save(run / f"{name}.pt", trainer.state())
+                figures = trainer.evaluate(pack, run / "sheets" / f"{name}-{trainer.seen:07d}.png")
+                log.write(stage=name, seen=trainer.seen, **figures)
+
+
+def _draw(pack: Pack, indices: Tensor, plan: Plan, device: torch.device, rng: torch.Generator) -> Tensor:
+    chosen = indices[torch.randint(len(indices), (plan.batch,), generator=rng)]
+    return augment.flip(pack.batch(chosen, plan.size, device), rng)
 
 
 class Average:

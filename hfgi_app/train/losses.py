@@ -55,3 +55,10 @@ def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     real = real.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(score(real).sum(), real, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()
+
+
+def sliced_wasserstein(made: Tensor, truth: Tensor, rng: torch.Generator, directions: int = 64) -> Tensor:
+    """Squared distance between two clouds of N points, N x D each: mean over random directions of the squared distance
+    between the sorted projections (Bonneel et al. 2015)."""
+    axes = F.normalize(torch.randn(made.shape[1], directions, generator=rng), dim=0).to(made.device)
+    return F.mse_loss((made @ axes).sort(0).values, (truth @ axes).sort(0).values)
