@@ -33,7 +33,7 @@ class HFGI:
     """Per edit: ADA moves the distortion map, the consultation encoder turns it into a scale and shift at the hook.
 
     The published networks do exactly that. Weights that bring a `movement` network (ours) first carry the map along
-    with the face.
+    with the face, and ADA corrects it there.
     """
 
     method = Method("hfgi", "HFGI", "Wang et al., High-Fidelity GAN Inversion for Image Attribute Editing, CVPR 2022")
@@ -59,10 +59,11 @@ class HFGI:
         """The distortion map where the edit takes it, 1 x 3 x S x S."""
         distortion = detail.distortion
         after = resize(edit.coarse.clamp(-1, 1), distortion.shape[-1])
-        if self.movement is not None:
-            distortion = moved(self.movement, distortion, detail.before, after)[0]
-        aligned: Tensor = self.alignment(distortion, after)
-        return aligned
+        if self.movement is None:
+            aligned: Tensor = self.alignment(distortion, after)
+            return aligned
+        carried = moved(self.movement, distortion, detail.before, after)[0]
+        return carried + self.alignment(carried, after)
 
     def render(self, detail: HFGIDetail, edit: Edit) -> Tensor:
         scale, shift = self.consultation(self.align(detail, edit))

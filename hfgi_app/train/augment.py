@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hfgi_app.train.losses import ellipse
+
 
 def flip(pictures: Tensor, rng: torch.Generator) -> Tensor:
     """Mirror half of the pictures."""
@@ -58,3 +60,45 @@ def bend(pictures: Tensor, rng: torch.Generator, reach: float) -> Tensor:
     field = torch.exp(-distance / (2 * width.square()))[..., None] * push
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1) + field
     return F.grid_sample(pictures, grid.to(pictures.device), padding_mode="reflection", align_corners=True)
+
+
+def odd(pictures: Tensor, rng: torch.Generator, share: float) -> Tensor:
+    """Make a share of the pictures unlike the training photos: another light, another background, a thing before the
+    face."""
+    kinds = torch.randint(4, (len(pictures),), generator=rng).tolist()
+    hit = torch.rand(len(pictures), generator=rng) < share
+    options = (colour(pictures, rng, 0.4), gamma(pictures, rng), background(pictures, rng), occlude(pictures, rng))
+    return torch.stack([options[k][i] if hit[i] else pictures[i] for i, k in enumerate(kinds)])
+
+
+def gamma(pictures: Tensor, rng: torch.Generator) -> Tensor:
+    """Darker or brighter in the middle tones, exponent 0.6 to 1.7."""
+    exponent = _uniform(pictures, rng, 1, -0.5, 0.5).exp()
+    return ((pictures.clamp(-1, 1) + 1) / 2).clamp(min=1e-3).pow(exponent) * 2 - 1
+
+
+def background(pictures: Tensor, rng: torch.Generator) -> Tensor:
+    """Around the head, as FFHQ aligns it, a play of random colours instead of what was there."""
+    size = pictures.shape[-1]
+    head = ellipse(size, (0.5, 0.5), (0.36, 0.46)).to(pictures.device)
+    shoulders = ellipse(size, (0.5, 1.1), (0.55, 0.35)).to(pictures.device)
+    keep = torch.maximum(head, shoulders)
+    return keep * pictures + (1 - keep) * _clouds(pictures, rng, 4)
+
+
+def occlude(pictures: Tensor, rng: torch.Generator) -> Tensor:
+    """A soft-edged blot, a tenth to a third of the side across, of random colours."""
+    rows = []
+    for picture in pictures:
+        x, y, width, height = torch.rand(4, generator=rng).tolist()
+        blot = ellipse(picture.shape[-1], (0.15 + 0.7 * x, 0.15 + 0.7 * y), (0.05 + 0.12 * width, 0.05 + 0.12 * height))
+        blot = blot[0].to(picture.device)
+        rows.append((1 - blot) * picture + blot * _clouds(picture[None], rng, 3)[0])
+    return torch.stack(rows)
+
+
+def _clouds(pictures: Tensor, rng: torch.Generator, cells: int) -> Tensor:
+    """Smooth random colours, as many and as large as the pictures."""
+    count, channels, *size = pictures.shape
+    dots = torch.rand(count, channels, cells, cells, generator=rng) * 2 - 1
+    return F.interpolate(dots, size=size, mode="bilinear", align_corners=False).to(pictures.device)

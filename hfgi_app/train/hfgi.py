@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from hfgi_app.images import resize
 from hfgi_app.networks.hfgi import Consultation, ConsultationEncoder, DistortionAlignment, FaceMovement, carry
-from hfgi_app.networks.irse import ResidualUnit
 from hfgi_app.refine.base import Edit
 from hfgi_app.refine.hfgi import moved
 from hfgi_app.train import augment, data, losses, refiner
@@ -79,7 +78,8 @@ class HFGILearner:
                 self.movement.layers[-1].get_parameter(name).zero_()  # no movement to begin with
             for head in (self.consultation.scale, self.consultation.shift):
                 head[-1].get_parameter("weight").mul_(0.1)
-        pass_through(self.alignment)
+            for norm in ("1.res_layer.4", "1.shortcut_layer.1", "2.res_layer.4"):
+                self.alignment.up[-1].get_parameter(f"{norm}.weight").zero_()  # no correction to begin with
         self.networks = nn.ModuleDict(
             {"movement": self.movement, "alignment": self.alignment, "consultation": self.consultation}
         )
@@ -95,10 +95,10 @@ class HFGILearner:
         side = inversion.distortion.shape[-1]
         before, after = (resize(coarse.float().clamp(-1, 1), side) for coarse in (inversion.coarse, edit.coarse))
         carried, way, _ = moved(self.movement, inversion.distortion, before, after)
-        aligned = self.alignment(carried, after)
+        aligned = carried.float() + self.alignment(carried, after).float()
         scale, shift = self.consultation(aligned)
         picture = base.generator.finish(edit.partial, edit.styles, features=Consultation(scale, shift))
-        return Pass(picture, aligned.float(), carried, movement_loss(before, after, way))
+        return Pass(picture, aligned, carried, movement_loss(before, after, way))
 
     def loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
         half = len(photos) // 2
@@ -187,35 +187,6 @@ def strides(size: int, hook: int) -> tuple[int, int]:
     return {4: (2, 2), 2: (2, 1), 1: (1, 1)}[size // hook]
 
 
-@torch.no_grad()
-def pass_through(alignment: DistortionAlignment) -> None:
-    """Let the alignment begin as the distortion map itself: its first layer, its last skip and its last shortcuts carry
-    the three channels through, and the residuals beside them start at zero. Learning to
-    copy would take most of a run."""
-    deviation = 0.15  # of a distortion map: what batch norm, which sees unit deviation, is to give back
-    convolution, norm, activation = (alignment.input_layer.get_submodule(str(index)) for index in range(3))
-    _carry(convolution.get_parameter("weight"), norm.get_parameter("weight"), 0, deviation)
-    activation.get_parameter("weight")[:3] = 1
-    units = [unit for unit in alignment.up[-1].children() if isinstance(unit, ResidualUnit)]
-    skip_width = len(norm.get_parameter("weight"))
-    shortcuts = [unit.shortcut_layer for unit in units if isinstance(unit.shortcut_layer, nn.Sequential)]
-    for index, shortcut in enumerate(shortcuts):
-        kernel = shortcut.get_parameter("0.weight")
-        first = kernel.shape[1] - skip_width if index == 0 else 0  # the skip lies behind the decoder's own channels
-        _carry(kernel, shortcut.get_parameter("1.weight"), first, deviation)
-    for unit in units:
-        unit.res_layer.get_parameter("4.weight").zero_()
-
-
-def _carry(kernel: Tensor, scale: Tensor, first: int, deviation: float) -> None:
-    """Output channels 0-2 become input channels first..first + 2, at this deviation."""
-    middle = kernel.shape[-1] // 2
-    kernel[:3] = 0
-    for channel in range(3):
-        kernel[channel, first + channel, middle, middle] = 1
-    scale[:3] = deviation
-
-
 def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
     """Train until `plan.pictures` pictures were seen; needs the generator stage's checkpoint of the same size.
 
@@ -225,8 +196,9 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
 
 
 def _pairs(photos: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Photos, and the same photos after a known change of geometry: half unchanged, the others bent or moved."""
-    photos = augment.colour(photos, rng, 0.15)
+    """Photos, and the same photos after a known change of geometry: half unchanged, the others bent or moved; a
+    quarter unlike the photos that the encoder knows."""
+    photos = augment.odd(augment.colour(photos, rng, 0.15), rng, 0.25)
     kinds = torch.randint(4, (photos.shape[0],), generator=rng).tolist()
     bent, moved = augment.bend(photos, rng, 0.06), augment.move(photos, rng, 0.02, 0.03, 0.04)
     options = (photos, photos, bent, moved)

@@ -29,7 +29,11 @@ from hfgi_app.types import Inversion, Latents
 
 @dataclass(frozen=True)
 class Plan:
-    """Schedule of a method's stage. Intervals count steps, lengths count pictures."""
+    """Schedule of a method's stage. Intervals count steps, lengths count pictures.
+
+    statistics_until: from then on batch norm keeps its running statistics: those of a batch of four differ so much that
+        the size of a distortion map is lost in them.
+    """
 
     size: int = 128
     pictures: int = 9_000
@@ -39,6 +43,7 @@ class Plan:
     head_learning_rate: float = 1e-2
     decay_from: float = 0.5
     half_life: float = 1_000
+    statistics_until: int = 2_000
     critic_every: int = 4
     r1_every: int = 32
     r1_weight: float = 1.0
@@ -166,6 +171,7 @@ class Course:
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate * min(1.0, max(remaining, 0.02))
         self.base.critic.requires_grad_(False)
+        self.learner.networks.train(self.seen < plan.statistics_until)
         loss = self.learner.loss(self.base, photos, rng)
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()
@@ -204,7 +210,6 @@ class Course:
         coarse, made, stepped, edited = (torch.cat(column) for column in zip(*parts, strict=True))
         sheet(path, [rows[:12] for rows in (photos, coarse, made, stepped, edited)])
         networks.load_state_dict(live)
-        networks.train()
         pictures = {"test_mae": made, "coarse_mae": coarse}
         return {name: round(float((p.clamp(-1, 1) - photos).abs().mean()) / 2, 5) for name, p in pictures.items()}
 
