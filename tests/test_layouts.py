@@ -15,12 +15,15 @@ from hfgi_app.errors import WeightsError
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.hfgi import ConsultationEncoder, DistortionAlignment
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
+from hfgi_app.networks.styleres import ResidualEncoder, ResidualTransform
 
 NETWORKS = {
     "generator": lambda fields: Generator(GeneratorConfig(**fields)),
     "encoder": lambda fields: E4EEncoder(EncoderConfig(**fields)),
     "alignment": lambda fields: DistortionAlignment(**fields),
     "consultation": lambda fields: ConsultationEncoder(**fields),
+    "residual_encoder": lambda fields: ResidualEncoder(**fields),
+    "residual_transform": lambda fields: ResidualTransform(**fields),
 }
 CARS_LACK = re.compile(r"encoder\.styles\.1[67]\.|decoder\.(convs\.1[45]|to_rgbs\.7|noises\.noise_1[56])[.]?")
 
@@ -33,6 +36,16 @@ def published(*, cars: bool = False, parts: tuple[str, ...] = ("encoder", "decod
             zero = torch.zeros((), dtype=torch.long if name.endswith("tracked") else torch.float32)
             state[name] = torch.from_numpy(fill.values(name, shape)) if name.endswith("kernel") else zero.expand(shape)
     return {"state_dict": state, "latent_avg": torch.zeros(16 if cars else 18, 512), "opts": {"dataset_type": "x"}}
+
+
+def published_styleres() -> dict:
+    """A StyleRes checkpoint of full size that takes no memory."""
+    state = {}
+    for name, (shape, _) in fill.keys("styleres").items():
+        zero = torch.zeros((), dtype=torch.long if name.endswith("tracked") else torch.float32)
+        state[name] = torch.from_numpy(fill.values(name, shape)) if name.endswith("filter") else zero.expand(shape)
+    parts = {name: weights.part(state, name) for name in ("e4e", "generator_smooth")}
+    return {**parts, "latent_avg": state["latent_avg"]}
 
 
 def built(tensors: dict, metadata: dict) -> dict[str, torch.nn.Module]:
@@ -61,9 +74,24 @@ def test_hfgi_fills_every_parameter() -> None:
     assert config["alignment"] == {"widths": [16, 32, 48, 64]}
     assert config["consultation"] == {"features": 512, "widths": [32, 48, 64], "head_width": 512}
     modules = built(tensors, metadata)
-    assert modules.keys() == NETWORKS.keys()
+    assert modules.keys() == {"generator", "encoder", "alignment", "consultation"}
     assert not any(tensor.is_meta for module in modules.values() for tensor in module.state_dict().values())
     assert sum(len(module.state_dict()) for module in modules.values()) == len(tensors)
+
+
+def test_styleres_fills_every_parameter() -> None:
+    checkpoint = published_styleres()
+    tensors, metadata = layouts.translate(checkpoint)
+    assert metadata["layout"] == layouts.detect(checkpoint) == "styleres"
+    config = json.loads(metadata["config"])
+    assert config["generator"] == json.loads(layouts.translate(published())[1]["config"])["generator"] | {"clamp": 256}
+    assert config["residual_encoder"] == {"encoder_features": 128, "features": 512, "width": 512}
+    assert config["residual_transform"] == {"features": 512, "residual": 512, "width": 512}
+    modules = built(tensors, metadata)
+    assert modules.keys() == {"generator", "encoder", "residual_encoder", "residual_transform"}
+    assert sum(len(module.state_dict()) for module in modules.values()) == len(tensors)
+    unused = len(checkpoint["e4e"]) + len(checkpoint["generator_smooth"]) + 1 - len(tensors)
+    assert unused == 26 + 8 + 1  # filters, a decoder stage that is never run, the mapping's average
 
 
 def test_the_smaller_layout_of_cars() -> None:
@@ -110,6 +138,34 @@ def test_each_tensor_arrives_where_its_name_says() -> None:
     assert sum(bool(tensor.float().mean() >= 1) for tensor in tensors.values()) == len(ours)
 
 
+def test_each_tensor_of_styleres_arrives_where_its_name_says() -> None:
+    block = "synthesis.b64.modify_feature_"
+    ours = {
+        "synthesis.b4.conv1.weight": "generator.layers.0.conv.weight",
+        "synthesis.b1024.conv0.affine.bias": "generator.layers.15.conv.affine.bias",
+        "synthesis.b1024.conv1.noise_const": "generator.layers.16.noise",
+        "synthesis.b64.conv0.noise_strength": "generator.layers.7.noise_strength",
+        "synthesis.b64.conv1.bias": "generator.layers.8.bias",
+        "synthesis.b1024.torgb.weight": "generator.to_rgbs.8.conv.weight",
+        "synthesis.b4.const": "generator.const",
+        "mapping.fc7.weight": "generator.mapping.layers.7.weight",
+        f"{block}alignment.conv3.1.res_layer.2.bias": "residual_encoder.down.2.1.res_layer.2.bias",
+        f"{block}alignment.dconv2.0.res_layer.0.bias": "residual_encoder.up.1.0.res_layer.0.bias",
+        f"{block}extraction.convs.2.res_layer.0.bias": "residual_encoder.extraction.1.2.res_layer.0.bias",
+        f"{block}gates.down2.weight": "residual_transform.reduce_residual.weight",
+        f"{block}gates.convs.1.res_layer.0.bias": "residual_transform.change.1.res_layer.0.bias",
+        f"{block}gates.convs2.2.shortcut_layer.0.weight": "residual_transform.gate.2.shortcut_layer.0.weight",
+    }
+    checkpoint = published_styleres()
+    state = checkpoint["generator_smooth"]
+    for number, name in enumerate(ours, 1):
+        state[name] = torch.full_like(state[name], number)
+    tensors, _ = layouts.translate(checkpoint)
+    for number, name in enumerate(ours.values(), 1):
+        assert (tensors[name] == number).all(), name
+    assert sum(bool(tensor.float().mean() >= 1) for tensor in tensors.values()) == len(ours)
+
+
 @pytest.mark.parametrize("shape", [(18, 512), (1, 512), (512,)])
 def test_the_average_code_in_any_published_shape(shape: tuple[int, ...]) -> None:
     checkpoint = published(parts=("encoder", "decoder"))
@@ -127,6 +183,7 @@ def test_the_average_code_in_any_published_shape(shape: tuple[int, ...]) -> None
         ({"g_ema": {}, "latent_avg": torch.zeros(512)}, "g_ema, latent_avg"),
         ({"state_dict": {"fc.weight": torch.zeros(3)}}, "fc"),
         ({"state_dict": [1]}, "state_dict"),
+        ({"e4e": {}, "generator_smooth": {}}, "e4e, generator_smooth"),
         ({}, "nothing"),
     ],
 )
@@ -174,6 +231,28 @@ def test_what_does_not_belong_is_named(name: str, tensor: object, sentence: str)
         place[name] = tensor
     with pytest.raises(WeightsError, match=sentence):
         layouts.translate(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "sentence"),
+    [
+        ("synthesis.b6.torgb.bias", torch.zeros(3), r"size of 10; expected 5 to 9"),
+        ("synthesis.b8.skip.weight", torch.zeros(3), r"generator_smooth has parameters .* synthesis\.b8\.skip"),
+        ("synthesis.b8.conv1.resample_filter", torch.ones(4, 4), r"b8\.conv1\.resample_filter is not the filter"),
+        ("synthesis.b64.modify_feature_gates.up.bias", torch.zeros(3), r"gates has parameters .* up\.bias"),
+        ("synthesis.b64.modify_feature_alignment.first_layer.weight", torch.zeros(8, 512, 1, 1), "size of 0"),
+        ("synthesis.b4.const", torch.zeros(()), r"generator weights .* const as 1, not 1 x 512 x 4 x 4"),
+        ("synthesis.b64.modify_feature_gates.down1.bias", None, r"residual_transform weights .* reduce_features\.bias"),
+    ],
+)
+def test_what_does_not_belong_to_styleres_is_named(name: str, tensor: object, sentence: str) -> None:
+    checkpoint = published_styleres()
+    if tensor is None:
+        del checkpoint["generator_smooth"][name]
+    else:
+        checkpoint["generator_smooth"][name] = tensor
+    with pytest.raises(WeightsError, match=sentence):
+        built(*layouts.translate(checkpoint))
 
 
 @pytest.mark.parametrize(

@@ -5,38 +5,27 @@ Figures and seeded weights: tests/parity/README.md. The tolerance is 1e-4; float
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from parity import fill
-from torch import nn
+from parity import fill, published
+from parity.published import LIP, TOLERANCE, Stages, edited, listening
 
-from hfgi_app import layouts
-from hfgi_app.directions import ganspace
 from hfgi_app.directions.base import apply
-from hfgi_app.directions.ganspace import Components, GANSpace
-from hfgi_app.directions.interfacegan import InterfaceGAN
+from hfgi_app.directions.ganspace import GANSpace
 from hfgi_app.images import resize
-from hfgi_app.models import CATALOGUE, Models
+from hfgi_app.models import Models
 from hfgi_app.networks import e4e
 from hfgi_app.refine.base import Edit
 from hfgi_app.refine.hfgi import HFGI
-from hfgi_app.types import Inversion, Latents
+from hfgi_app.types import Inversion
 
 pytestmark = pytest.mark.slow
-TOLERANCE = 1e-4
-EXPECTED = np.load(Path(__file__).parent / "parity" / "hfgi_ffhq1024_synthetic.npz")
 CASES = ("inversion", "age_p3", "smile_m2", "lip")
-LIP = ganspace.PUBLISHED["lip"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,76 +35,14 @@ def _no_grad() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def families():
-    directions = {name: torch.from_numpy(array) for name, array in np.load(fill.FOLDER / "directions.npz").items()}
-    published = {
-        "mean": directions["mean"],
-        "comp": directions["comp34"].expand(LIP.component + 1, 1, -1),
-        "std": directions["std34"].expand(LIP.component + 1),
-    }
-    named = {name: directions[name] for name in ("age", "smile")}
-    return {
-        "interfacegan": InterfaceGAN(named),
-        "ganspace": GANSpace(Components.published(published), {"lip": LIP}),
-    }
-
-
-@pytest.fixture(scope="module")
-def models(families) -> Models:
-    state = {}
-    for name, (shape, crc) in fill.keys().items():
-        array = fill.values(name, shape)
-        assert zlib.crc32(array) == crc, f"the seeded values of {name} differ from those the figures were made with"
-        state[name] = torch.from_numpy(array)
-    checkpoint = {"latent_avg": state.pop("latent_avg"), "state_dict": state, "opts": {}}
-    tensors, metadata = layouts.translate(checkpoint)
-    info = next(info for info in CATALOGUE if info.name == "ffhq-1024")
-    return Models(info, tensors, json.loads(metadata["config"]), families, torch.device("cpu"))
-
-
-class Stages:
-    """Compares stages with the figures and remembers which were compared."""
-
-    def __init__(self) -> None:
-        self.compared: set[str] = set()
-
-    def check(self, stage: str, tensor: torch.Tensor) -> None:
-        assert self.distance(stage, tensor) <= TOLERANCE, stage
-
-    def distance(self, stage: str, tensor: torch.Tensor) -> float:
-        """Largest absolute difference to any of the stage's figures."""
-        found = {stage: tensor.numpy()} if stage in EXPECTED.files else self._figures(stage, tensor)
-        self.compared |= found.keys()
-        return max(float(np.abs(EXPECTED[name] - array).max()) for name, array in found.items())
-
-    def _figures(self, stage: str, tensor: torch.Tensor) -> dict[str, np.ndarray]:
-        self.compared.add(f"{stage}__idx")
-        flat = tensor.numpy().reshape(-1)  # C order, whatever the memory format
-        cells = tensor[0].double().unflatten(2, (16, -1)).unflatten(1, (16, -1)).mean((2, 4)).numpy()
-        return {
-            f"{stage}__shape": np.array(tensor.shape),
-            f"{stage}__grid": cells[: len(EXPECTED[f"{stage}__grid"])],
-            f"{stage}__samples": flat[EXPECTED[f"{stage}__idx"]],
-            f"{stage}__mean": flat.mean(dtype=np.float64),
-            f"{stage}__std": flat.std(dtype=np.float64),
-        }
+def models() -> Models:
+    state = fill.state("hfgi")
+    return published.models({"latent_avg": state.pop("latent_avg"), "state_dict": state, "opts": {}})
 
 
 @pytest.fixture(scope="module")
 def stages() -> Stages:
-    return Stages()
-
-
-@contextmanager
-def listening(module: nn.Module, hear: Callable[[Any, Any], None]) -> Iterator[None]:
-    """Hear what goes into a module and what comes out."""
-
-    def hook(_module: nn.Module, given: Any, output: Any) -> None:
-        hear(given, output)
-
-    handle = module.register_forward_hook(hook)
-    yield
-    handle.remove()
+    return Stages("hfgi")
 
 
 @pytest.fixture(scope="module")
@@ -128,20 +55,6 @@ def inversion(models: Models, stages: Stages) -> Inversion:
         listening(c3, lambda given, output: stages.check("enc_c3", output)),
     ):
         return models.invert(fill.picture())
-
-
-def edited(case: str, models: Models, inversion: Inversion) -> Latents:
-    """The edited latents, through the direction families, in the published strengths."""
-    if case == "inversion":
-        return Latents(inversion.codes)
-    space = models.families["ganspace"]
-    assert isinstance(space, GANSpace)
-    family, name, strength = {
-        "age_p3": ("interfacegan", "age", 3.0),
-        "smile_m2": ("interfacegan", "smile", -2.0),
-        "lip": ("ganspace", "lip", space.relative(LIP, inversion)),
-    }[case]
-    return apply(inversion.codes, [(strength, models.families[family].delta(name, inversion))])
 
 
 def rendered(case: str, models: Models, inversion: Inversion, edit: Edit, stages: Stages) -> torch.Tensor:
@@ -183,16 +96,15 @@ def test_edit(case: str, models: Models, inversion: Inversion, stages: Stages) -
     stages.check(f"{case}.meanabs_cond_effect", (final - coarse).abs().mean())
     small = resize(final, 256)
     stages.check(f"{case}.final256", small)
-    levels = ((small[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1).mul(255)[::16, ::16]  # published: truncated, not rounded
-    assert np.abs(levels.numpy() - 0.5 - EXPECTED[f"{case}.final256_u8_top"]).max() <= 0.5 + 255 * TOLERANCE
-    stages.compared.add(f"{case}.final256_u8_top")
+    levels = ((small[0] + 1) / 2).clamp(0, 1).mul(255)[:, ::16, ::16]
+    stages.check_levels(f"{case}.final256_u8_top", levels, rounded=False)
 
 
 def test_nothing_was_left_out(stages: Stages) -> None:
     """Runs after the tests above, which compare every figure there is."""
     if not {"codes", *(f"{case}.final256_u8_top" for case in CASES)} <= stages.compared:
         pytest.skip("only some of the comparisons ran")
-    assert stages.compared == set(EXPECTED.files)
+    assert stages.compared == set(stages.expected.files)
 
 
 def test_the_tolerance_notices_small_mistakes(

@@ -27,6 +27,7 @@ class GeneratorConfig:
 
     channels: feature channels at 4, 8, 16, ... up to the picture's size.
     hook: resolution whose up-convolution ends `begin`.
+    clamp: largest magnitude that a layer gives; no limit where None.
     """
 
     channels: tuple[int, ...]
@@ -34,6 +35,7 @@ class GeneratorConfig:
     hook: int = 64
     mapping_layers: int = 8
     noise: bool = True
+    clamp: float | None = None
 
     @property
     def size(self) -> int:
@@ -109,35 +111,37 @@ class ModulatedConv2d(nn.Module):
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3 x 3 convolution, fixed noise where the model has it, bias, activation."""
+    """Modulated 3 x 3 convolution, fixed noise where the model has it, bias, activation, limit."""
 
-    def __init__(self, in_channels: int, out_channels: int, dim: int, size: int, *, up: bool, noise: bool) -> None:
+    def __init__(self, config: GeneratorConfig, in_channels: int, out_channels: int, size: int, *, up: bool) -> None:
         super().__init__()
-        self.conv = ModulatedConv2d(in_channels, out_channels, 3, dim, up=up)
+        self.conv = ModulatedConv2d(in_channels, out_channels, 3, config.dim, up=up)
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.noise_strength = nn.Parameter(torch.zeros(())) if noise else None
+        self.noise_strength = nn.Parameter(torch.zeros(())) if config.noise else None
         self.noise: Tensor | None
-        self.register_buffer("noise", torch.randn(1, 1, size, size) if noise else None)
+        self.register_buffer("noise", torch.randn(1, 1, size, size) if config.noise else None)
+        self.clamp = config.clamp
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         x = self.conv(x, style)
         if self.noise is not None and self.noise_strength is not None:
             x += self.noise_strength * self.noise
         x += self.bias[:, None, None].to(x.dtype)
-        return scaled_leaky_relu(x)
+        return _limited(scaled_leaky_relu(x), self.clamp)
 
 
 class ToRGB(nn.Module):
     """Features to RGB, added to the up-sampled picture of the block before."""
 
-    def __init__(self, in_channels: int, dim: int) -> None:
+    def __init__(self, config: GeneratorConfig, in_channels: int) -> None:
         super().__init__()
-        self.conv = ModulatedConv2d(in_channels, 3, 1, dim, demodulate=False)
+        self.conv = ModulatedConv2d(in_channels, 3, 1, config.dim, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(3))
+        self.clamp = config.clamp
 
     def forward(self, x: Tensor, style: Tensor, image: Tensor | None) -> Tensor:
         # The sum over blocks stays in the bias' precision when the convolutions run in a lower one.
-        rgb: Tensor = self.conv(x, style).to(self.bias.dtype) + self.bias[:, None, None]
+        rgb = _limited(self.conv(x, style).to(self.bias.dtype) + self.bias[:, None, None], self.clamp)
         if image is None:
             return rgb
         with torch.autocast(x.device.type, enabled=False):
@@ -164,19 +168,19 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        channels, dim = config.channels, config.dim
+        channels = config.channels
         self.hook_block = int(math.log2(config.hook)) - 2
         if not 1 <= self.hook_block < len(channels):
             raise ValueError(f"hook {config.hook} is not a resolution of a {config.size} px generator above 4")
-        self.mapping = Mapping(dim, config.mapping_layers)
+        self.mapping = Mapping(config.dim, config.mapping_layers)
         self.const = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        self.layers = nn.ModuleList([SynthesisLayer(channels[0], channels[0], dim, 4, up=False, noise=config.noise)])
-        self.to_rgbs = nn.ModuleList([ToRGB(channels[0], dim)])
+        self.layers = nn.ModuleList([SynthesisLayer(config, channels[0], channels[0], 4, up=False)])
+        self.to_rgbs = nn.ModuleList([ToRGB(config, channels[0])])
         for block in range(1, len(channels)):
             before, after, size = channels[block - 1], channels[block], 4 * 2**block
-            self.layers.append(SynthesisLayer(before, after, dim, size, up=True, noise=config.noise))
-            self.layers.append(SynthesisLayer(after, after, dim, size, up=False, noise=config.noise))
-            self.to_rgbs.append(ToRGB(after, dim))
+            self.layers.append(SynthesisLayer(config, before, after, size, up=True))
+            self.layers.append(SynthesisLayer(config, after, after, size, up=False))
+            self.to_rgbs.append(ToRGB(config, after))
 
     def styles(self, latents: Latents) -> Styles:
         """All affine layers, plus style-space offsets. A to-RGB layer shares its row with the next up-convolution."""
@@ -240,3 +244,7 @@ class Generator(nn.Module):
     def _second_half(self, block: int, x: Tensor, image: Tensor, styles: Styles) -> tuple[Tensor, Tensor]:
         x = self.layers[2 * block](x, styles.convs[2 * block])
         return x, self.to_rgbs[block](x, styles.rgbs[block], image)
+
+
+def _limited(x: Tensor, clamp: float | None) -> Tensor:
+    return x if clamp is None else x.clamp(-clamp, clamp)

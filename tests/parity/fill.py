@@ -1,4 +1,4 @@
-"""Seeded weights in the published HFGI layout, and the synthetic picture they are tried on."""
+"""Seeded weights in the published layouts of HFGI and StyleRes, and the synthetic picture they are tried on."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ def low_pass(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16
 
 
+def half_low_pass(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    return low_pass(rng, shape) / 4
+
+
 BATCH_NORMS = r"(input_layer\.1|conv_layer1\.1|shortcut_layer\.1|res_layer\.0)"
 CONVOLUTIONS = r"(input_layer\.0|conv_layer1\.0|shortcut_layer\.0|res_layer\.1|res_layer\.3|fc1|fc2)"
 # The first rule whose pattern is found in the published name draws its values.
@@ -43,6 +47,22 @@ RULES: tuple[tuple[str, Draw], ...] = (
     (r"running_mean$", normal(0.05)),
     (r"running_var$", uniform(0.5, 1.5)),
     (r"^latent_avg$", normal(0.2)),
+    (r"resample_filter$", half_low_pass),
+    (r"mapping\.w_avg$", normal(0.2)),
+    (r"mapping\.fc\d+\.weight$", normal(100)),
+    (r"mapping\.fc\d+\.bias$", normal(1)),
+    (r"noise_const$", normal(1)),
+    (r"noise_strength$", uniform(0.05, 0.15)),
+    (r"affine\.weight$", normal(1)),
+    (r"affine\.bias$", lambda rng, shape: np.ones(shape)),
+    (r"torgb\.weight$", normal(0.12)),
+    (r"torgb\.bias$", normal(0.02)),
+    (r"b\d+\.conv[01]\.weight$", normal(1)),
+    (r"b\d+\.conv[01]\.bias$", normal(0.1)),
+    (r"b4\.const$", normal(1)),
+    (r"modify_feature_.*res_layer\.2\.weight$", fan_in_normal(lambda fan_in: 0.3 / math.sqrt(fan_in))),
+    (r"modify_feature_.*weight$", fan_in_normal(lambda fan_in: 1 / math.sqrt(fan_in))),
+    (r"modify_feature_.*bias$", normal(0.1)),
     (r"condition_(scale|shift)3\.0\.weight$", normal(1)),
     (r"condition_(scale|shift)3\.2\.weight$", normal(0.6)),
     (r"condition_(scale|shift)3\.[02]\.bias$", normal(0.1)),
@@ -72,10 +92,20 @@ RULES: tuple[tuple[str, Draw], ...] = (
 )
 
 
-def keys() -> dict[str, tuple[tuple[int, ...], int]]:
-    """Shape and CRC-32 of every tensor of the published layout, by its published name."""
-    lines = (line.split() for line in (FOLDER / "hfgi_ffhq1024_keys.txt").read_text().splitlines())
+def keys(layout: str = "hfgi") -> dict[str, tuple[tuple[int, ...], int]]:
+    """Shape and CRC-32 of every tensor of a published layout, hfgi or styleres, by its published name."""
+    lines = (line.split() for line in (FOLDER / f"{layout}_ffhq1024_keys.txt").read_text().splitlines())
     return {name: (tuple(int(n) for n in shape.split("x") if n != "-"), int(crc, 16)) for name, shape, crc in lines}
+
+
+def state(layout: str) -> dict[str, Tensor]:
+    """Every tensor of a published layout with its seeded values; they are those that the figures were made with."""
+    filled = {}
+    for name, (shape, crc) in keys(layout).items():
+        array = values(name, shape)
+        assert zlib.crc32(array) == crc, f"the seeded values of {name} differ from those the figures were made with"
+        filled[name] = torch.from_numpy(np.asarray(array))
+    return filled
 
 
 def values(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
