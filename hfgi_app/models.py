@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from hfgi_app import layouts, weights
-from hfgi_app.directions import ganspace, interfacegan
+from hfgi_app.directions import build, merged
 from hfgi_app.directions.base import Family
-from hfgi_app.directions.ganspace import Components, GANSpace
-from hfgi_app.directions.interfacegan import InterfaceGAN
 from hfgi_app.errors import HfgiError, RecipeError, WeightsError
 from hfgi_app.images import resize
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
@@ -23,7 +21,7 @@ from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.refine import REFINERS
 from hfgi_app.refine.base import Refiner
-from hfgi_app.types import Inversion, Latents, Method, Slider
+from hfgi_app.types import Group, Inversion, Latents, Method, Slider
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -96,6 +94,10 @@ class Models:
         """Every slider of every family."""
         return [slider for family in self.families.values() for slider in family.sliders()]
 
+    def groups(self) -> list[Group]:
+        """The families that have sliders, in the order of `sliders`."""
+        return [family.group for family in self.families.values()]
+
     def methods(self) -> list[Method]:
         """The refinement methods this model has weights for."""
         return [refiner.method for refiner in self.refiners.values()]
@@ -135,7 +137,8 @@ def load_models(
     """Load a model by name, or the published networks of a checkpoint whose layout decides the model.
 
     "ffhq-1024" without a checkpoint is the published e4e file, fetched where it is not there yet.
-    directions: a folder with age.pt, smile.pt, pose.pt and ffhq_pca.pt for the published networks.
+    directions: a folder of directions for it: age.pt, smile.pt, pose.pt and ffhq_pca.pt for the published networks,
+        or files made by the command `directions`.
     Raises WeightsError where the name is unknown or the files are missing, foreign or damaged, and what
     `pick_device` raises.
     """
@@ -148,12 +151,9 @@ def load_models(
     if checkpoint is not None:
         tensors, metadata = weights.converted(checkpoint, layouts.translate)
         config = json.loads(metadata["config"])
-        families = published_families(directions, GeneratorConfig(**_tuples(config["generator"]))) if directions else {}
-        return Models(infos["ffhq-1024"], tensors, config, families, there)
-    if directions is not None:
-        raise WeightsError("Published directions fit the published networks alone; add --model ffhq-1024.")
+        return Models(infos["ffhq-1024"], tensors, config, build(tensors, config, directions), there)
     embedded, config = embedded_tensors(WEIGHTS / name)
-    return Models(infos[name], embedded, config, embedded_families(embedded, config), there)
+    return Models(infos[name], embedded, config, build(embedded, config, directions), there)
 
 
 def pick_device(device: str) -> torch.device:
@@ -175,51 +175,10 @@ def embedded_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if "config" not in metadata:
             raise WeightsError(f"{path.name} does not describe its networks; get the project's weights folder again.")
         tensors |= {name: value.float() if value.is_floating_point() else value for name, value in some.items()}
-        config |= json.loads(metadata["config"])
+        config = merged(config, json.loads(metadata["config"]))
     if not {"generator", "encoder"} <= config.keys():
         raise WeightsError("The embedded weights are missing; get the project's weights folder again.")
     return tensors, config
-
-
-def embedded_families(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Family]:
-    """Directions stored as "interfacegan.<name>", described under config["interfacegan"]."""
-    facts = config.get("interfacegan", {})
-    named = weights.part(tensors, "interfacegan")
-    return {"interfacegan": InterfaceGAN({name: named[name] for name in facts}, facts)} if facts else {}
-
-
-def published_families(folder: Path, config: GeneratorConfig) -> dict[str, Family]:
-    """The published FFHQ directions in a folder, those of its files that are there.
-
-    Raises WeightsError where there is none, or where one does not fit the generator's codes.
-    """
-    paths = {name: folder / f"{name}.pt" for name in interfacegan.PUBLISHED}
-    found = {name: _direction(path, config) for name, path in paths.items() if path.exists()}
-    families: dict[str, Family] = {"interfacegan": InterfaceGAN(found)} if found else {}
-    if (folder / "ffhq_pca.pt").exists():
-        families["ganspace"] = GANSpace(_components(folder / "ffhq_pca.pt", config))
-    if not families:
-        raise WeightsError("The directions folder holds none of age.pt, smile.pt, pose.pt and ffhq_pca.pt.")
-    return families
-
-
-def _direction(path: Path, config: GeneratorConfig) -> Tensor:
-    found, dim = weights.read_pickle(path), config.dim
-    if not isinstance(found, Tensor) or found.shape not in ((1, dim), (1, config.rows, dim)):
-        raise WeightsError(f"{path.name} is no direction; expected a tensor 1 x {dim} or 1 x {config.rows} x {dim}.")
-    return found
-
-
-def _components(path: Path, config: GeneratorConfig) -> Components:
-    found = weights.read_pickle(path)
-    tensors = found if isinstance(found, dict) else {}
-    shapes = {name: tuple(value.shape) for name, value in tensors.items() if isinstance(value, Tensor)}
-    least = 1 + max(preset.component for preset in ganspace.PUBLISHED.values())
-    count = max(shapes.get("std", ()), default=0)
-    if count < least or shapes != {"mean": (1, config.dim), "comp": (count, 1, config.dim), "std": (count,)}:
-        expected = f"mean 1 x {config.dim}, comp K x 1 x {config.dim} and std K, K at least {least}"
-        raise WeightsError(f"{path.name} holds no principal components; expected {expected}.")
-    return Components.published(tensors)
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from bisect import bisect_right
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +40,42 @@ class Face:
     crop: Tensor
 
 
+@dataclass(frozen=True)
+class Curve:
+    """What a slider's unit is worth: strength -> how many times its delta is added.
+
+    Piecewise linear through the points, one of them (0, 0) with others on both sides, and straight on beyond them; with
+    no points, as many times as the strength says. Raises ValueError where the points do not rise strictly.
+    """
+
+    strengths: tuple[float, ...] = ()
+    multiples: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        points = list(zip(self.strengths, self.multiples, strict=True))
+        rising = all(x < x2 and y < y2 for (x, y), (x2, y2) in pairwise(points))
+        if points and not (rising and (0, 0) in points[1:-1] and all(map(isfinite, chain(*points)))):
+            raise ValueError("a curve's points rise strictly, and (0, 0) is one of those between the ends")
+
+    def __call__(self, strength: float) -> float:
+        if not self.strengths:
+            return strength
+        last = len(self.strengths) - 2
+        left = min(max(bisect_right(self.strengths, strength) - 1, 0), last)  # so 0 begins a piece: exactly 0 there
+        (x, x2), (y, y2) = self.strengths[left : left + 2], self.multiples[left : left + 2]
+        return y + (strength - x) * (y2 - y) / (x2 - x)
+
+
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """One unit of one direction for one photo: w (1 x L x D, or None) and style-space offsets."""
+    """One step along one direction for one photo: w (1 x L x D, or None) and style-space offsets.
+
+    A strength adds it `curve(strength)` times.
+    """
 
     w: Tensor | None = None
     styles: StyleOffsets = ()
+    curve: Curve = Curve()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +117,19 @@ class Slider:
     step: float
     unit: str
     family: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A family of sliders as users see it; a folded one stays shut until it is asked for.
+
+    name: the `family` of its sliders. note: one sentence, what they are.
+    """
+
+    name: str
+    label: str
+    note: str
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 import hfgi_app.models
 from hfgi_app import images, weights
 from hfgi_app.errors import HfgiError, RecipeError, WeightsError
-from hfgi_app.models import CATALOGUE, Models, embedded_families, embedded_tensors, load_models, pick_device
+from hfgi_app.models import CATALOGUE, Models, embedded_tensors, load_models, pick_device
 from hfgi_app.session import EditSession
 from hfgi_app.types import EditRecipe
 
@@ -49,8 +49,9 @@ def test_the_embedded_model_is_all_files_together(folder: Path) -> None:
     models = load_models("portrait")
     assert (models.name, models.size, models.encoder_size) == ("portrait", 32, 64)
     assert [method.name for method in models.methods()] == ["hfgi", "e4e"]
-    (slider,) = models.sliders()
+    slider = models.sliders()[0]
     assert (slider.name, slider.label, slider.high, slider.unit) == ("interfacegan/age", "Age", 30, "years")
+    assert [group.name for group in models.groups()] == ["interfacegan", "sefa"]
     crop = images.to_tensor(tiny.photo(64, 64))
     torch.testing.assert_close(models.invert(crop).codes, tiny.models().invert(crop).codes, atol=0.02, rtol=0)
 
@@ -59,7 +60,6 @@ def test_half_precision_is_for_files_alone(folder: Path) -> None:
     tensors, config = embedded_tensors(folder)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32, torch.int64}
     assert config.keys() == {"generator", "encoder", "alignment", "consultation", "interfacegan"}
-    assert embedded_families(tensors, config).keys() == {"interfacegan"}
 
 
 def test_a_method_without_weights_is_not_offered(folder: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_method_without_weights_is_not_offered(folder: Path) -> None:
     (folder / "directions.safetensors").unlink()
     models = load_models()
     assert [method.name for method in models.methods()] == ["e4e"]
-    assert models.sliders() == []
+    assert {slider.family for slider in models.sliders()} == {"sefa"}
     session = EditSession(models)
     session.open(tiny.photo(32, 32), aligned=True)
     assert session.raw(EditRecipe(method="e4e")).shape == (32, 32, 3)
@@ -111,7 +111,7 @@ def test_a_published_checkpoint_decides_the_model(tmp_path: Path) -> None:
     models = load_models("portrait", checkpoint=tmp_path / "e4e.pt", directions=tmp_path)
     assert (models.name, models.size, models.encoder_size) == ("ffhq-1024", 1024, 256)
     assert [method.name for method in models.methods()] == ["e4e"]
-    assert [slider.name for slider in models.sliders()] == ["interfacegan/age"]
+    assert [slider.name for slider in models.sliders() if slider.family != "sefa"] == ["interfacegan/age"]
     session = EditSession(models)
     session.open(tiny.photo(256, 256), aligned=True)
     before, after = (session.raw(EditRecipe((("interfacegan/age", years),), method="e4e")) for years in (0.0, 2.0))
@@ -131,7 +131,7 @@ def test_the_published_model_by_name_is_the_fetched_e4e_file(tmp_path: Path, mon
     ("name", "options", "sentence"),
     [
         ("mona-lisa", {}, "There is no model 'mona-lisa'; there are portrait, ffhq-1024."),
-        ("portrait", {"directions": Path()}, "Published directions fit the published networks alone; add"),
+        ("portrait", {"directions": ASSETS}, "The directions folder holds none of age.pt, smile.pt, pose.pt, ffhq_pca"),
         ("portrait", {"checkpoint": Path("none.pt")}, "none.pt is no file"),
         ("portrait", {"checkpoint": Path(__file__)}, "test_models.py is no readable PyTorch checkpoint"),
     ],

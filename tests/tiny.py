@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hfgi_app.directions.base import Family
 from hfgi_app.directions.ganspace import Components, GANSpace, Preset
 from hfgi_app.directions.interfacegan import InterfaceGAN
+from hfgi_app.directions.sefa import SeFa
 from hfgi_app.models import ModelInfo, Models
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.hfgi import ConsultationEncoder, DistortionAlignment
@@ -76,7 +77,10 @@ def families() -> dict[str, Family]:
     turned = torch.linalg.qr(torch.randn(dim, dim, generator=rng))[0]
     components = Components(torch.randn(dim, generator=rng), turned[:4], torch.tensor([0.03, 0.2, 0.1, 0.015]))
     presets = {"eyes": Preset(3, 2, 4, 20), "lip": Preset(0, 6, 7, -20), "first": Preset(1, 0, 2, 5)}
-    return {"interfacegan": InterfaceGAN(named), "ganspace": GANSpace(components, presets)}
+    affines = [torch.randn(6, dim, generator=rng) for _ in range(rows - 1)]
+    facts = {"eyes": {"low": -30, "high": 45, "step": 1}, "lip": {"low": -30, "high": 30, "step": 1}}
+    space = GANSpace(components, presets, facts)
+    return {"interfacegan": InterfaceGAN(named), "ganspace": space, "sefa": SeFa(affines)}
 
 
 def models(seed: int = 0, networks: Sequence[str] = tuple(CONFIG)) -> Models:
