@@ -107,7 +107,7 @@ class HFGILearner:
 
     def _pair_loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
         plan = self.plan
-        before, after = _pairs(photos, rng)
+        before, after = bent_pairs(photos, rng)
         with low_precision(base.device):
             first, second = base.invert(before), base.invert(after)
             made = self.follow(base, first, base.edit(first, second.codes))
@@ -138,7 +138,7 @@ class HFGILearner:
             score, _ = base.critic(made.picture)
         values = {
             "movement": made.movement,
-            "response": self._response(inversion, edit, made.picture),
+            "response": response_loss(inversion, edit, made.picture),
             "kept": F.l1_loss(made.aligned, made.carried.detach()),
             "adversarial": losses.generator_loss(score),
         }
@@ -150,16 +150,17 @@ class HFGILearner:
         )
         return Loss(total, values, made.picture)
 
-    def _response(self, inversion: Inversion, edit: Edit, picture: Tensor) -> Tensor:
-        """How far the face's low-pass change is from the coarse picture's, and how far the corners changed at all."""
-        size = picture.shape[-1] // 4
-        photos, before, after = (
-            F.adaptive_avg_pool2d(part.float(), size)
-            for part in (inversion.source, inversion.coarse.clamp(-1, 1), edit.coarse.clamp(-1, 1))
-        )
-        change = F.adaptive_avg_pool2d(picture.float(), size) - photos
-        face = losses.ellipse(size, (0.5, 0.55), (0.36, 0.48)).to(picture.device)  # the head, as FFHQ aligns it
-        return (face * (change - (after - before)).abs()).mean() + ((1 - face) * change.abs()).mean()
+
+def response_loss(inversion: Inversion, edit: Edit, picture: Tensor) -> Tensor:
+    """How far the face's low-pass change is from the coarse picture's, and how far the corners changed at all."""
+    size = picture.shape[-1] // 4
+    photos, before, after = (
+        F.adaptive_avg_pool2d(part.float(), size)
+        for part in (inversion.source, inversion.coarse.clamp(-1, 1), edit.coarse.clamp(-1, 1))
+    )
+    change = F.adaptive_avg_pool2d(picture.float(), size) - photos
+    face = losses.ellipse(size, (0.5, 0.55), (0.36, 0.48)).to(picture.device)  # the head, as FFHQ aligns it
+    return (face * (change - (after - before)).abs()).mean() + ((1 - face) * change.abs()).mean()
 
 
 def movement_loss(before: Tensor, after: Tensor, way: Tensor) -> Tensor:
@@ -195,7 +196,7 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
     refiner.train(pack, run, plan, device, HFGILearner)
 
 
-def _pairs(photos: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def bent_pairs(photos: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Photos, and the same photos after a known change of geometry: half unchanged, the others bent or moved; a
     quarter unlike the photos that the encoder knows."""
     photos = augment.odd(augment.colour(photos, rng, 0.15), rng, 0.25)
