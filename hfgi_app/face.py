@@ -25,6 +25,10 @@ from hfgi_app.types import Face, Photo
 Landmarks = NDArray[np.float64]
 """468 or more x 2: the points of MediaPipe's face mesh, (x, y) in photo pixels."""
 
+Mesh = NDArray[np.float64]
+"""478 x 3: the same points with depth, x right and y down from the crop's top left corner, z away from the viewer, all
+in sides of the crop."""
+
 Point = NDArray[np.float64]
 Pixels = NDArray[np.int_]
 
@@ -37,6 +41,7 @@ _LEFT_MOUTH, _RIGHT_MOUTH = 61, 291
 _WINDOWS = (((0, 0), 1), ((0, 0), 0.6), ((0.4, 0), 0.6), ((0, 0.4), 0.6), ((0.4, 0.4), 0.6))
 _FIND_SIZE = 640  # pixels; the finders look at 128 and 192, so more would only alias
 _LOOK_SIZE = 480
+_CROP_SIZE = 256  # an aligned crop is all face: the mesh reads it at 192
 _LOOKS = (2.0, 2.6)  # windows, in face boxes: the mesh jitters with its window, so two are averaged
 _MAX_APART = 0.03  # of the face; two looks at one face differ by about 0.003, a mirage by far more
 _MAX_FACES = 8  # in one look; only the face in the middle of the window is kept
@@ -135,6 +140,31 @@ def _window(photo: Photo, start: Pixels, extent: Pixels, size: int) -> Photo:
 
 def _is_at(face: Landmarks, place: Point) -> bool:
     return bool((np.abs(place - face.mean(axis=0)) < np.ptp(face, axis=0) / 2).all())
+
+
+def mesh(crop: Photo) -> Mesh | None:
+    """The face mesh of an aligned crop; None where no face is seen in it."""
+    with _lock:
+        window = _window(crop, np.zeros(2, int), np.array(crop.shape[1::-1]), _CROP_SIZE)
+        found = _finders().mesh.process(window).multi_face_landmarks or ()
+    faces = [np.array([[point.x, point.y, point.z] for point in one.landmark]) for one in found]
+    return min(faces, key=lambda face: float(np.linalg.norm(face[:, :2].mean(axis=0) - 0.5)), default=None)
+
+
+def person(crop: Photo) -> NDArray[np.float32]:
+    """How sure it is that a pixel of an aligned crop shows the person, H x W in 0..1."""
+    with _lock:
+        return np.array(_segmenter().process(crop).segmentation_mask)
+
+
+@functools.lru_cache(maxsize=1)
+def _segmenter() -> Any:  # noqa: ANN401
+    with _quiet_start():
+        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+
+        segmenter = SelfieSegmentation(model_selection=0)
+        segmenter.process(_cartoon())
+    return segmenter
 
 
 @functools.lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -87,10 +88,10 @@ def entries(folder: Path, size: int) -> list[Entry]:
         return [_labelled(folder, row, size) for row in table]
 
 
-def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
-    """Read, shrink (Lanczos) and store the pictures of all folders; at least one is for testing. Whole or not at all.
+def gather(folders: Iterable[Path], size: int) -> Pack:
+    """Read and shrink (Lanczos) the pictures of all folders; at least one is for testing.
 
-    Raises FileNotFoundError where the folders hold no two pictures.
+    Raises FileNotFoundError where the folders hold no two pictures, ValueError where one is not square.
     """
     found = [entry for folder in folders for entry in entries(folder, size)]
     if len(found) < 2:
@@ -100,25 +101,41 @@ def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
     if not any(entry.test for entry in found):
         found[-1] = replace(found[-1], test=True)
     pictures = np.stack([_read(entry.path, size) for entry in tqdm(found, desc="data", unit="picture")])
+    sharp, test = (torch.tensor([getattr(entry, name) for entry in found]) for name in ("sharp", "test"))
+    labels = {name: torch.from_numpy(values) for name, values in _labels(found).items()}
+    names = tuple(entry.path.stem for entry in found)
+    return Pack(torch.from_numpy(pictures).permute(0, 3, 1, 2), sharp, test, names, labels)
+
+
+def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
+    """Gather the pictures of all folders and store them as a pack, whole or not at all."""
+    pack = gather(folders, size)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(".part")
     with part.open("wb") as file:
         np.savez(
             file,
-            pictures=pictures,
-            sharp=np.array([entry.sharp for entry in found]),
-            test=np.array([entry.test for entry in found]),
-            names=np.array([entry.path.stem for entry in found]),
-            **{f"label_{name}": values for name, values in _labels(found).items()},
+            pictures=pack.pictures.permute(0, 2, 3, 1).numpy(),
+            sharp=pack.sharp.numpy(),
+            test=pack.test.numpy(),
+            names=np.array(pack.names),
+            **{f"label_{name}": values.numpy() for name, values in pack.labels.items()},
         )
     part.replace(out)
-    return load(out)
+    return pack
 
 
 def load(path: Path) -> Pack:
-    """Read a pack. Raises FileNotFoundError where there is none."""
+    """Read a pack. Raises FileNotFoundError where there is none, ValueError where it is something else."""
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}; make it with `train data FOLDER ...` first.")
+    try:
+        return _load(path)
+    except (KeyError, ValueError, EOFError, BadZipFile):
+        raise ValueError(f"{path.name} is no training pack; make one with `train data FOLDER ...`.") from None
+
+
+def _load(path: Path) -> Pack:
     with np.load(path) as arrays:
         pictures = torch.from_numpy(arrays["pictures"]).permute(0, 3, 1, 2)
         sharp, test = (torch.from_numpy(arrays[key]) for key in ("sharp", "test"))
@@ -162,4 +179,6 @@ def _is_test(name: str) -> bool:
 
 def _read(path: Path, size: int) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
+        if picture.width != picture.height:
+            raise ValueError(f"{path.name} is not square; give aligned pictures, as wide as high.")
         return np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
