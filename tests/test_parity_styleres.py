@@ -88,7 +88,7 @@ def rendered(case: str, models: Models, inversion: Inversion, edit: Edit, stages
     def fitted(given: Any, output: Any) -> None:
         stages.check(f"{case}.deltaF", output[0])
         stages.check(f"{case}.gate", output[1])
-        stages.check(f"{case}.fused64", given[0] + output[1] * output[0])
+        stages.check(f"{case}.fused64", Injection(*output)(given[0]))
 
     with (
         listening(method.encoder.aligned, lambda given, output: stages.check(f"{case}.aligned", output)),
@@ -116,9 +116,9 @@ def test_the_tolerance_notices_small_mistakes(
     partial = models.generator.begin(models.generator.styles(edit))
     unedited = method.transform(inversion.generator_features, residual)[0]
     assert stages.distance("age_p3.deltaF", unedited) > 100 * TOLERANCE
-    change, _ = method.transform(partial.features, residual)
+    change, gate = method.transform(partial.features, residual)
+    assert stages.distance("age_p3.fused64", Injection(change, gate)(partial.features)) <= TOLERANCE
     assert stages.distance("age_p3.fused64", partial.features + change) > 100 * TOLERANCE
-    assert stages.distance("age_p3.fused64", Injection(method.transform, residual)(partial.features)) <= TOLERANCE
     swapped = F.interpolate
 
     def corners_left_alone(*given: Any, **options: Any) -> torch.Tensor:

@@ -82,10 +82,10 @@ def test_a_closed_gate_adds_nothing_an_open_one_all() -> None:
     features, residual = torch.randn(2, 1, 6, 8, 8, generator=torch.Generator().manual_seed(0))
     bias = transform.gate[2].res_layer[2].bias
     bias.fill_(-100)
-    assert torch.equal(Injection(transform, residual)(features), features)
+    assert torch.equal(Injection(*transform(features, residual))(features), features)
     bias.fill_(100)
-    change, _ = transform(features, residual)
-    torch.testing.assert_close(Injection(transform, residual)(features), features + change)
+    change, gate = transform(features, residual)
+    torch.testing.assert_close(Injection(change, gate)(features), features + change)
 
 
 def test_what_does_not_depend_on_the_edit_is_computed_once(models: Models, inversion: Inversion) -> None:

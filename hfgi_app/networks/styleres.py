@@ -85,17 +85,15 @@ class ResidualTransform(nn.Module):
         return self.change(both), self.gate(both).sigmoid()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Injection:
-    """Residual features as a map of the generator's: F + gate * change, both fitted to F."""
+    """What E2 gave as a map of features: F + gate * change."""
 
-    transform: ResidualTransform
-    residual: Tensor
+    change: Tensor
+    gate: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
-        change, gate = self.transform(features, self.residual)
-        fitted: Tensor = features + gate * change
-        return fitted
+        return features + self.gate * self.change
 
 
 def _stack(width: int, layers: int, stride: int = 1) -> nn.Sequential:

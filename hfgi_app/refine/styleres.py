@@ -51,8 +51,8 @@ class StyleRes:
         return StyleResDetail(self.encoder(inversion.encoder_features, inversion.generator_features))
 
     def render(self, detail: StyleResDetail, edit: Edit) -> Tensor:
-        features = Injection(self.transform, detail.residual)
-        return self.generator.finish(edit.partial, edit.styles, features=features)
+        change, gate = self.transform(edit.partial.features, detail.residual)
+        return self.generator.finish(edit.partial, edit.styles, features=Injection(change, gate))
 
 
 class UnfittedStyleRes(StyleRes):
