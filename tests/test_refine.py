@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 import tiny
@@ -52,9 +52,14 @@ def edit(models: Models, inversion: Inversion, amount: float) -> Edit:
 
 
 def held(value: object) -> dict[str, Tensor]:
-    """The tensors of a dataclass by name."""
-    named = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {name: tensor for name, tensor in named.items() if isinstance(tensor, Tensor)}
+    """The tensors of a dataclass, and of those in it, by name."""
+    named: dict[str, Tensor] = {}
+    for name, part in ((field.name, getattr(value, field.name)) for field in fields(value)):
+        if isinstance(part, Tensor):
+            named[name] = part
+        elif is_dataclass(part):
+            named |= {f"{name}.{inner}": tensor for inner, tensor in held(part).items()}
+    return named
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from hfgi_app.directions.sefa import SeFa
 from hfgi_app.models import ModelInfo, Models
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.hfgi import ConsultationEncoder, DistortionAlignment
+from hfgi_app.networks.reganie import Rectifier
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.networks.styleres import ResidualEncoder, ResidualTransform
 from hfgi_app.types import Photo
@@ -36,6 +37,7 @@ CONFIG: dict[str, dict[str, Any]] = {
     "consultation": {"features": 6, "widths": (2, 4, 4), "head_width": 4, "strides": (2, 2)},
     "residual_encoder": {"encoder_features": 4, "features": 6, "width": 5},
     "residual_transform": {"features": 6, "residual": 5, "width": 5},
+    "rectifier": {"widths": (3, 4, 5), "dim": 6, "movement_width": 4, "finest": 16, "coarsest": 8},
 }
 STEP = 0.02
 """Length of the directions: a slider's step is small in the picture, its end is not."""
@@ -52,6 +54,7 @@ def tensors(seed: int = 0) -> dict[str, Tensor]:
             "consultation": ConsultationEncoder(**CONFIG["consultation"]),
             "residual_encoder": ResidualEncoder(**CONFIG["residual_encoder"]),
             "residual_transform": ResidualTransform(**CONFIG["residual_transform"]),
+            "rectifier": Rectifier(**CONFIG["rectifier"]),
         }
         named = {
             f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hfgi_app.models import pick_device
-from hfgi_app.train import data, directions, export, generator, hfgi
+from hfgi_app.train import data, directions, export, generator, hfgi, reganie
 
 
 def run(options: argparse.Namespace) -> None:
@@ -19,6 +19,8 @@ def run(options: argparse.Namespace) -> None:
         generator.train(data.load(pack), options.run, generator.Plan(size=options.size, **length), device)
     elif options.stage == "hfgi":
         hfgi.train(data.load(pack), options.run, hfgi.Plan(size=options.size, **length), device)
+    elif options.stage == "reganie":
+        reganie.train(data.load(pack), options.run, reganie.Plan(size=options.size, **length), device)
     elif options.stage == "directions":
         directions.train(data.load(pack), options.run, options.size, device)
     elif options.stage == "export":

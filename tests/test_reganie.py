@@ -1,0 +1,277 @@
+"""ReGANIE: its networks, what it keeps of a photo and asks of an edit, its ablations, and a tiny training run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from hfgi_app import images, weights
+from hfgi_app.models import Models
+from hfgi_app.networks.reganie import Codes, GlobalLayer, Rectifier, SpatialLayer
+from hfgi_app.refine.base import Edit
+from hfgi_app.refine.reganie import GlobalReGANIE, ReGANIE, ReGANIEDetail, SpatialReGANIE
+from hfgi_app.train import data, export, generator, refiner, reganie
+from hfgi_app.train.loop import load
+from hfgi_app.types import Inversion, Latents
+
+CPU = torch.device("cpu")
+SIZE = 32
+BASE = generator.Plan(
+    size=SIZE,
+    pictures=4,
+    dim=8,
+    channels=(8, 8, 8, 6, 4),
+    encoder_widths=(4, 4, 4, 6, 8),
+    head_width=4,
+    base_width=6,
+    critic_channels=(8, 8, 8, 6, 4),
+    save_every=4,
+)
+PLAN = reganie.Plan(
+    size=SIZE,
+    pictures=12,
+    batch=3,
+    widths=(4, 5, 6),
+    dim=6,
+    movement_width=4,
+    critic_channels=BASE.critic_channels,
+    critic_every=1,
+    r1_every=2,
+    save_every=9,
+)
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return 0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def rectifier() -> Rectifier:
+    """Random, biases and neutral modulations not at their defaults."""
+    torch.manual_seed(0)
+    made = Rectifier((4, 5, 6), 7, 4, 16, 8).requires_grad_(False)
+    for parameter in made.parameters():
+        parameter += 0.1 * torch.randn_like(parameter)
+    return made
+
+
+@pytest.fixture(scope="module")
+def inversion(models: Models) -> Inversion:
+    return models.invert(images.to_tensor(tiny.photo(64, 64)))
+
+
+def edit(models: Models, inversion: Inversion, amount: float) -> Edit:
+    latents = Latents(inversion.codes + amount * torch.linspace(-1, 1, inversion.codes.shape[2]))
+    styles = models.generator.styles(latents)
+    partial = models.generator.begin(styles)
+    return Edit(inversion.codes, latents.w, styles, partial, models.generator.finish(partial, styles))
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [32, 64, 36])
+def test_codes_come_at_three_sizes_and_a_picture_goes_back_to_its_own(rectifier: Rectifier, size: int) -> None:
+    codes = rectifier.distortion(noise(2, 3, size, size))
+    shapes = [tuple(code.shape) for code in vars(codes).values()]
+    assert shapes == [(2, 4, size, size), (2, 5, size // 2, size // 2), (2, 6, size // 4, size // 4), (2, 7)]
+    assert rectifier(noise(2, 3, size, size), codes).shape == (2, 3, size, size)
+
+
+def test_no_distortion_no_code_and_twice_as_much_twice_the_code(rectifier: Rectifier) -> None:
+    distortion = noise(1, 3, 32, 32)
+    once, twice, none = (rectifier.distortion(distortion * times) for times in (1, 2, 0))
+    for name, code in vars(once).items():
+        torch.testing.assert_close(getattr(twice, name), 2 * code)
+        assert not getattr(none, name).any()
+        assert code.any()
+
+
+def test_layers_modulate_by_place_and_by_channel() -> None:
+    """conv(f * code) + b, the code around one."""
+    torch.manual_seed(0)
+    x, places, vector = noise(2, 3, 8, 8, seed=1), noise(2, 3, 8, 8, seed=2), noise(2, 5, seed=3)
+    spatial, overall = SpatialLayer(3, 4), GlobalLayer(3, 5)
+    torch.testing.assert_close(spatial(x, places), spatial.conv(x * (1 + places)))
+    assert torch.equal(spatial(x, torch.zeros(1)), spatial.conv(x))
+    assert torch.equal(overall(x, torch.zeros(2, 5)), overall.conv(x))
+    style = 1 + vector @ overall.affine.weight.T + overall.affine.bias - 1
+    torch.testing.assert_close(overall(x, vector), overall.conv(x * style[:, :, None, None]))
+
+
+def test_every_code_reaches_the_picture(rectifier: Rectifier) -> None:
+    picture, codes = noise(1, 3, 32, 32), rectifier.distortion(noise(1, 3, 32, 32, seed=1))
+    whole = rectifier(picture, codes)
+    for name, code in vars(codes).items():
+        without = rectifier(picture, replace(codes, **{name: torch.zeros_like(code)}))
+        assert (without - whole).abs().max() > 1e-4, name
+
+
+def test_the_spatial_code_is_carried_and_faded_the_global_one_is_not() -> None:
+    codes = Codes(noise(1, 2, 32, 32), noise(1, 2, 16, 16), noise(1, 2, 8, 8), noise(1, 4))
+    still, one = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
+    for name, code in vars(codes.carried(still, one)).items():
+        torch.testing.assert_close(code, getattr(codes, name))
+    right = codes.carried(still + torch.tensor([1 / 8, 0]).reshape(1, 2, 1, 1), one)
+    torch.testing.assert_close(right.full[..., :-4], codes.full[..., 4:])
+    torch.testing.assert_close(right.quarter[..., :-1], codes.quarter[..., 1:])
+    gone = codes.carried(still, 0 * one)
+    assert not any(code.any() for code in (gone.full, gone.half, gone.quarter))
+    assert torch.equal(gone.vector, codes.vector)
+
+
+def test_the_published_budget() -> None:
+    with torch.device("meta"):
+        rectifier = Rectifier()
+    assert sum(parameter.numel() for parameter in rectifier.parameters()) < 2.5e6
+
+
+# --- refiner ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_distortion_is_encoded_once_and_every_edit_is_repainted(models: Models, inversion: Inversion) -> None:
+    refiner_ = models.refiner("reganie")
+    assert isinstance(refiner_, ReGANIE)
+    encodings, paintings = [], []
+    hooks = (
+        refiner_.rectifier.distortion.register_forward_hook(lambda *_: encodings.append(1)),
+        refiner_.rectifier.register_forward_hook(lambda *_: paintings.append(1)),
+    )
+    with torch.no_grad():
+        detail = refiner_.consult(inversion)
+        pictures = [refiner_.render(detail, edit(models, inversion, amount)) for amount in (0.0, 0.2, 0.4)]
+    for hook in hooks:
+        hook.remove()
+    assert (len(encodings), len(paintings)) == (1, 3)
+    assert all((picture - other).abs().max() > 1e-3 for picture, other in pairwise(pictures))
+
+
+def test_a_photo_of_other_detail_is_rendered_otherwise(models: Models, inversion: Inversion) -> None:
+    refiner_, change = models.refiner("reganie"), edit(models, inversion, 0.3)
+    other = replace(inversion, distortion=inversion.distortion.flip(3))
+    with torch.no_grad():
+        one, two = (refiner_.render(refiner_.consult(each), change) for each in (inversion, other))
+    assert (one - two).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("kind", "left"), [(GlobalReGANIE, {"vector"}), (SpatialReGANIE, {"full", "half", "quarter"})])
+def test_an_ablation_leaves_one_code_out(
+    models: Models, inversion: Inversion, kind: type[ReGANIE], left: set[str]
+) -> None:
+    whole, part = ReGANIE(), kind()
+    for each in (whole, part):
+        each.load(models.generator, tiny.tensors(), tiny.CONFIG)
+    with torch.no_grad():
+        detail, change = part.consult(inversion), edit(models, inversion, 0.2)
+        assert {name for name, code in vars(detail.codes).items() if code.any()} == left
+        assert torch.equal(whole.render(detail, change), part.render(detail, change))
+        assert not torch.equal(whole.render(whole.consult(inversion), change), part.render(detail, change))
+    assert part.method.name != ReGANIE.method.name
+
+
+def test_weights_come_back_from_a_file(models: Models, inversion: Inversion, tmp_path: Path) -> None:
+    own = {name: tensor for name, tensor in tiny.tensors().items() if name.startswith("rectifier.")}
+    weights.save(tmp_path / "reganie.safetensors", own, {"config": json.dumps({"rectifier": tiny.CONFIG["rectifier"]})})
+    tensors, metadata = weights.load(tmp_path / "reganie.safetensors")
+    read = ReGANIE()
+    read.load(models.generator, tensors, json.loads(metadata["config"]))
+    with torch.no_grad():
+        change = edit(models, inversion, 0.3)
+        expected = models.refiner("reganie").render(models.refiner("reganie").consult(inversion), change)
+        assert torch.equal(read.render(read.consult(inversion), change), expected)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> data.Pack:
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "faces").mkdir()
+    for number in range(8):
+        images.write(folder / "faces" / f"face{number}.png", tiny.photo(SIZE, SIZE, seed=number))
+    return data.make([folder / "faces"], folder / "pack.npz", SIZE)
+
+
+@pytest.fixture(scope="module")
+def run(pack: data.Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    generator.train(pack, folder, BASE, CPU)
+    reganie.train(pack, folder, PLAN, CPU)
+    return folder
+
+
+def course(run: Path) -> refiner.Course:
+    """The stage before its first step."""
+    torch.manual_seed(PLAN.seed)
+    base = refiner.Base(load(run / f"generator{SIZE}.pt"), PLAN, CPU)
+    return refiner.Course(PLAN, base, reganie.ReGANIELearner(PLAN, base))
+
+
+def test_the_stage_trains_every_part_logs_and_shows(run: Path) -> None:
+    state, fresh = load(run / "reganie.pt"), course(run).learner.networks.state_dict()
+    assert state["seen"] == PLAN.pictures
+    unmoved = [name for name, value in state["learners"].items() if torch.equal(value, fresh[name])]
+    assert unmoved == []
+    assert all(value.isfinite().all() for value in state["learners"].values())
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    mine = [line for line in lines if line["stage"] == "reganie"]
+    assert [line["seen"] for line in mine] == [9, 12]
+    assert {"test_mae", "coarse_mae", "pixels", "matching", "movement", "adversarial"} <= mine[0].keys()
+    with Image.open(run / "sheets" / "reganie-0000012.png") as sheet:
+        assert sheet.size[1] == 5 * SIZE
+
+
+def test_the_stage_repeats(pack: data.Pack, run: Path, tmp_path: Path) -> None:
+    (tmp_path / f"generator{SIZE}.pt").write_bytes((run / f"generator{SIZE}.pt").read_bytes())
+    reganie.train(pack, tmp_path, PLAN, CPU)
+    first, second = (load(folder / "reganie.pt")["average"] for folder in (run, tmp_path))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_training_begins_with_the_photo_itself(pack: data.Pack, run: Path) -> None:
+    """The distortion map, carried through both codes' layers unchanged, makes the coarse picture the photo again."""
+    fresh = course(run)
+    photos = pack.batch(torch.arange(4), SIZE, CPU)
+    with torch.no_grad():
+        inversion = fresh.base.invert(photos)
+        made = fresh.learner.render(fresh.base, inversion, fresh.base.edit(inversion, inversion.codes))
+    lost = (inversion.coarse.clamp(-1, 1) - photos).abs().mean()
+    assert (made.clamp(-1, 1) - photos).abs().mean() < 0.2 * lost
+
+
+def test_sources_are_the_photo_the_photo_moved_and_the_photo_edited(pack: data.Pack, run: Path) -> None:
+    fresh = course(run)
+    photos = pack.batch(torch.arange(6), SIZE, CPU)
+    with torch.no_grad():
+        truth = fresh.base.invert(photos)
+        distortion, coarse = fresh.learner._sources(fresh.base, truth, torch.Generator().manual_seed(0))
+    assert distortion.shape == coarse.shape == photos.shape
+    assert torch.equal(distortion[:2], truth.distortion[:2])
+    assert torch.equal(coarse[:2], truth.coarse[:2])
+    source = coarse.clamp(-1, 1) + distortion
+    assert ((source[2:] - photos[2:]).abs().amax((1, 2, 3)) > 1e-3).all()
+    for index in (2, 3):  # geometry changes, the light does not
+        torch.testing.assert_close(source[index].mean(), photos[index].mean(), atol=0.1, rtol=0)
+
+
+def test_what_was_trained_can_be_shipped(run: Path, tmp_path: Path) -> None:
+    export.export(run, SIZE, tmp_path / "portrait")
+    tensors, metadata = weights.load(tmp_path / "portrait" / "reganie.safetensors")
+    shipped = ReGANIE()
+    models = tiny.models(networks=("generator", "encoder"))
+    shipped.load(models.generator, tensors, json.loads(metadata["config"]))
+    distortion = noise(1, 3, SIZE, SIZE)
+    learner = course(run).learner
+    learner.networks.load_state_dict(load(run / "reganie.pt")["average"])
+    with torch.no_grad():
+        codes, truth = shipped.rectifier.distortion(distortion), learner.rectifier.distortion(distortion)
+    torch.testing.assert_close(codes.full, truth.full, atol=5e-3, rtol=5e-3)  # stored in half precision
+    assert isinstance(ReGANIEDetail(codes, distortion).nbytes, int)
