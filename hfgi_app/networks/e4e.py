@@ -20,6 +20,7 @@ MIDDLE_ROWS = 7
 class EncoderConfig:
     """Sizes of one encoder; the defaults of units and strides are the published IR-SE50.
 
+    channels: of the input, 3 for a picture alone (ReStyle's has a second picture behind it).
     widths: channels of the stem and of the four stages; units, strides: residual units and first stride per stage.
     head_width, base_width: channels inside each head, and inside the first where that differs: it alone gives the
     base code.
@@ -33,6 +34,7 @@ class EncoderConfig:
     units: tuple[int, int, int, int] = (3, 4, 14, 3)
     strides: tuple[int, int, int, int] = (2, 2, 2, 2)
     base_width: int | None = None
+    channels: int = 3
 
 
 class Head(nn.Module):
@@ -62,7 +64,7 @@ class E4EEncoder(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        self.input_layer = stem(3, widths[0])
+        self.input_layer = stem(config.channels, widths[0])
         self.stages = nn.ModuleList(
             stage(widths[i], widths[i + 1], config.units[i], config.strides[i], gated=True) for i in range(4)
         )
