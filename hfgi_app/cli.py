@@ -207,7 +207,8 @@ def _weights_parser(commands: Any) -> None:  # noqa: ANN401
 
 def _train_parser(commands: Any) -> None:  # noqa: ANN401
     training = _command(commands, "train", _train, "train a model of your own, one stage a command")
-    training.add_argument("stage", choices=("data", "generator", "hfgi", "reganie", "directions", "export", "restore"))
+    stages = ("data", "generator", "hfgi", "styleres", "reganie", "directions", "export", "restore")
+    training.add_argument("stage", choices=stages)
     training.add_argument("folders", nargs="*", type=Path, help="data: folders of aligned pictures")
     training.add_argument("--run", type=Path, default=Path("runs/portrait"), help="where the run lives")
     training.add_argument("--size", type=int, default=128, choices=(32, 64, 128), help="side of the pictures in pixels")

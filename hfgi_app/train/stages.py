@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 
 from hfgi_app.models import pick_device
-from hfgi_app.train import data, directions, export, generator, hfgi, reganie
+from hfgi_app.train import data, directions, export, generator, hfgi, reganie, styleres
+
+METHODS = {"hfgi": hfgi, "reganie": reganie, "styleres": styleres}
+"""One stage a refinement method: a module with its Plan and train."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -17,10 +20,9 @@ def run(options: argparse.Namespace) -> None:
         data.make(options.folders, pack, options.size)
     elif options.stage == "generator":
         generator.train(data.load(pack), options.run, generator.Plan(size=options.size, **length), device)
-    elif options.stage == "hfgi":
-        hfgi.train(data.load(pack), options.run, hfgi.Plan(size=options.size, **length), device)
-    elif options.stage == "reganie":
-        reganie.train(data.load(pack), options.run, reganie.Plan(size=options.size, **length), device)
+    elif options.stage in METHODS:
+        method = METHODS[options.stage]
+        method.train(data.load(pack), options.run, method.Plan(size=options.size, **length), device)
     elif options.stage == "directions":
         directions.train(data.load(pack), options.run, options.size, device)
     elif options.stage == "export":
