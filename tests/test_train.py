@@ -52,7 +52,6 @@ CONSULT = hfgi.Plan(
     consultation_widths=(2, 4, 4),
     head_width=4,
     movement_width=4,
-    statistics_until=8,
     critic_channels=PLAN.critic_channels,
     critic_every=1,
     r1_every=2,
@@ -358,7 +357,7 @@ def test_the_exported_folder_is_a_model(shipped: Path) -> None:
     tensors, config = embedded_tensors(shipped)
     models = Models(tiny.INFO, tensors, config, build(tensors, config), CPU)
     assert (models.size, models.encoder_size) == (SIZE, SIZE)
-    assert [method.name for method in models.methods()] == ["hfgi", "e4e"]
+    assert [method.name for method in models.methods()] == ["hfgi", "e4e", "pti"]
     slider = models.sliders()[0]
     assert (slider.name, slider.unit) == ("interfacegan/age", "yr")
     photo = tiny.photo(SIZE, SIZE)

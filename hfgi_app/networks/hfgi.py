@@ -45,7 +45,7 @@ class FaceMovement(nn.Module):
             then, now = (F.adaptive_avg_pool2d(picture, size) for picture in (before, after))
             with torch.autocast(before.device.type, enabled=False):  # bfloat16 is too coarse for tenths of a pixel
                 found = self.layers(torch.cat((now, carry(then, way), way * size), 1).float())
-            way = way + found[:, :2] / size
+            way = way + 2 * torch.tanh(found[:, :2] / 2) / size  # at most two pixels a level
         return way, torch.sigmoid(found[:, 2:] + 3)
 
 

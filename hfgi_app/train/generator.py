@@ -45,7 +45,7 @@ class Plan:
     matching_every: int = 2
     matching_from: int = 10_000
     adversarial_from: int = 7_000
-    adversarial_weight: float = 0.15
+    adversarial_weight: float = 0.08
     save_every: int = 6_000
     seed: int = 0
 
@@ -191,7 +191,8 @@ def _step(trio: Trio, photos: Tensor, reals: Tensor, rng: torch.Generator) -> di
 
 def _generator_step(trio: Trio, photos: Tensor, rng: torch.Generator, step: int) -> tuple[dict[str, Tensor], Tensor]:
     plan, half = trio.plan, trio.plan.batch // 2
-    photos = torch.cat((augment.colour(photos[:half], rng, 0.1), photos[half:]))
+    changed = augment.move(augment.colour(photos[:half], rng, 0.1), rng, 0.015, 0.03, 0.02)
+    photos = torch.cat((changed, photos[half:]))
     with low_precision(trio.device):
         codes = trio.encoder(photos)[0].float()
     adversarial = trio.seen >= plan.adversarial_from

@@ -5,8 +5,8 @@ picture, so its alignment never sees an edit. Here it sees two kinds of pairs. O
 known: the map of x is to be aligned to the coarse y, and the render must be y; where y is x this is plain
 reconstruction. Of edits (steps between the codes of two photos, as StyleRes simulates them, or towards the mirror
 image) both coarse pictures are known: the movement between them is learnt from these (the one must look like the other
-once carried along), alignment must keep the carried map, and the render must change where the face is as the coarse
-picture changes, and stay the photo in the corners.
+once carried along), alignment must keep most of the carried map, and the render must change where the face is as the coarse
+picture changes, stay the photo in the corners, and be read by the encoder as the edited codes.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Plan(refiner.Plan):
     matching_weight: float = 1.0
     movement_weight: float = 3.0
     alignment_weight: float = 3.0
+    kept_weight: float = 0.5
+    codes_weight: float = 0.5
     response_weight: float = 4.0
     adversarial_weight: float = 0.02
 
@@ -94,8 +96,10 @@ class HFGILearner:
         """The refiner's render for a batch, with what happened on the way; the loss of the movement beside it."""
         side = inversion.distortion.shape[-1]
         before, after = (resize(coarse.float().clamp(-1, 1), side) for coarse in (inversion.coarse, edit.coarse))
-        carried, way, _ = moved(self.movement, inversion.distortion, before, after)
-        aligned = carried.float() + self.alignment(carried, after).float()
+        carried, way, fit = moved(self.movement, inversion.distortion, before, after)
+        # Movement learns where things go from the coarse pictures alone; what still fits, from the render as well.
+        fixed = carry(inversion.distortion, way.detach()) * resize(fit, side)
+        aligned = fixed + self.alignment(fixed, after).float()
         scale, shift = self.consultation(aligned)
         picture = base.generator.finish(edit.partial, edit.styles, features=Consultation(scale, shift))
         return Pass(picture, aligned, carried, movement_loss(before, after, way))
@@ -118,12 +122,13 @@ class HFGILearner:
             "alignment": F.l1_loss(made.aligned, second.distortion),
             "unaligned": F.l1_loss(first.distortion, second.distortion),
             "matching": losses.feature_distance(features, [level.detach() for level in truth]),
+            "carried": F.l1_loss(made.carried, second.distortion),
             "pair_movement": made.movement,
         }
         total = (
             2 * values["pixels"]
             + plan.matching_weight * values["matching"]
-            + plan.alignment_weight * (values["alignment"] + F.l1_loss(made.carried, second.distortion))
+            + plan.alignment_weight * (values["alignment"] + values["carried"])
             + plan.movement_weight * made.movement
             + plan.adversarial_weight * losses.generator_loss(score)
         )
@@ -140,12 +145,14 @@ class HFGILearner:
             "movement": made.movement,
             "response": response_loss(inversion, edit, made.picture),
             "kept": F.l1_loss(made.aligned, made.carried.detach()),
+            "codes": refiner.code_loss(base, edit, made.picture, rng),
             "adversarial": losses.generator_loss(score),
         }
         total = (
             plan.movement_weight * values["movement"]
             + plan.response_weight * values["response"]
-            + plan.alignment_weight * values["kept"]
+            + plan.kept_weight * values["kept"]
+            + plan.codes_weight * values["codes"]
             + 2 * plan.adversarial_weight * values["adversarial"]
         )
         return Loss(total, values, made.picture)
@@ -160,7 +167,8 @@ def response_loss(inversion: Inversion, edit: Edit, picture: Tensor) -> Tensor:
     )
     change = F.adaptive_avg_pool2d(picture.float(), size) - photos
     face = losses.ellipse(size, (0.5, 0.55), (0.36, 0.48)).to(picture.device)  # the head, as FFHQ aligns it
-    return (face * (change - (after - before)).abs()).mean() + ((1 - face) * change.abs()).mean()
+    face = face * losses.features_weight(size).to(picture.device)
+    return (face * (change - (after - before)).abs()).mean() + ((1 - face).clamp(min=0) * change.abs()).mean()
 
 
 def movement_loss(before: Tensor, after: Tensor, way: Tensor) -> Tensor:
@@ -197,9 +205,9 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
 
 
 def bent_pairs(photos: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Photos, and the same photos after a known change of geometry: half unchanged, the others bent or moved; a
-    quarter unlike the photos that the encoder knows."""
-    photos = augment.odd(augment.colour(photos, rng, 0.15), rng, 0.25)
+    """Photos, and the same photos after a known change of geometry: half unchanged, the others bent or moved; some
+    unlike the photos that the encoder knows."""
+    photos = augment.odd(augment.colour(photos, rng, 0.15), rng, 0.15)
     kinds = torch.randint(4, (photos.shape[0],), generator=rng).tolist()
     bent, moved = augment.bend(photos, rng, 0.06), augment.move(photos, rng, 0.02, 0.03, 0.04)
     options = (photos, photos, bent, moved)

@@ -29,11 +29,7 @@ from hfgi_app.types import Inversion, Latents
 
 @dataclass(frozen=True)
 class Plan:
-    """Schedule of a method's stage. Intervals count steps, lengths count pictures.
-
-    statistics_until: from then on batch norm keeps its running statistics: those of a batch of four differ so much that
-        the size of a distortion map is lost in them.
-    """
+    """Schedule of a method's stage. Intervals count steps, lengths count pictures."""
 
     size: int = 128
     pictures: int = 9_000
@@ -43,7 +39,7 @@ class Plan:
     head_learning_rate: float = 1e-2
     decay_from: float = 0.5
     half_life: float = 1_000
-    statistics_until: int = 2_000
+    gradient_norm: float = 5.0
     critic_every: int = 4
     r1_every: int = 32
     r1_weight: float = 1.0
@@ -171,10 +167,10 @@ class Course:
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate * min(1.0, max(remaining, 0.02))
         self.base.critic.requires_grad_(False)
-        self.learner.networks.train(self.seen < plan.statistics_until)
         loss = self.learner.loss(self.base, photos, rng)
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()
+        torch.nn.utils.clip_grad_norm_(self.learner.networks.parameters(), plan.gradient_norm)
         self.optimiser.step()
         self.average.update(self.learner.networks, plan.batch)
         self.base.critic.requires_grad_(True)
@@ -210,6 +206,7 @@ class Course:
         coarse, made, stepped, edited = (torch.cat(column) for column in zip(*parts, strict=True))
         sheet(path, [rows[:12] for rows in (photos, coarse, made, stepped, edited)])
         networks.load_state_dict(live)
+        networks.train()
         pictures = {"test_mae": made, "coarse_mae": coarse}
         return {name: round(float((p.clamp(-1, 1) - photos).abs().mean()) / 2, 5) for name, p in pictures.items()}
 
@@ -230,6 +227,19 @@ def random_steps(inversion: Inversion, mirrored: Inversion, rng: torch.Generator
     reach = (0.2 + 0.5 * torch.rand(count, 1, 1, generator=rng)).to(codes.device)
     towards = torch.where(turn, mirrored.codes, codes.roll(1, 0))
     return codes + reach * torch.where(turn, 1.4, 1.0) * (towards - codes)
+
+
+def code_loss(base: Base, edit: Edit, picture: Tensor, rng: torch.Generator) -> Tensor:
+    """How far from the edited codes the encoder reads a render, as a share of the step: an edit must be seen in it.
+
+    The render is shaken a little first, so that no pattern of single pixels can answer for a face.
+    """
+    side = base.encoder_config.size
+    shaken = augment.move(resize(picture.float(), side), rng, 0.01, 0.02, 0.02)
+    with low_precision(base.device):
+        read = base.encoder(shaken)[0]
+    step = (edit.edited - edit.codes).abs().mean((1, 2)).clamp(min=1e-3)
+    return ((read.float() - edit.edited).abs().mean((1, 2)) / step).mean()
 
 
 def train(
