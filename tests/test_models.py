@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 def test_the_embedded_model_is_all_files_together(folder: Path) -> None:
     models = load_models("portrait")
     assert (models.name, models.size, models.encoder_size) == ("portrait", 32, 64)
-    assert [method.name for method in models.methods()] == ["hfgi", "e4e"]
+    assert [method.name for method in models.methods()] == ["hfgi", "e4e", "pti"]
     slider = models.sliders()[0]
     assert (slider.name, slider.label, slider.high, slider.unit) == ("interfacegan/age", "Age", 30, "years")
     assert [group.name for group in models.groups()] == ["interfacegan", "sefa"]
@@ -66,12 +66,12 @@ def test_a_method_without_weights_is_not_offered(folder: Path) -> None:
     (folder / "hfgi.safetensors").unlink()
     (folder / "directions.safetensors").unlink()
     models = load_models()
-    assert [method.name for method in models.methods()] == ["e4e"]
+    assert [method.name for method in models.methods()] == ["e4e", "pti"]
     assert {slider.family for slider in models.sliders()} == {"sefa"}
     session = EditSession(models)
     session.open(tiny.photo(32, 32), aligned=True)
     assert session.raw(EditRecipe(method="e4e")).shape == (32, 32, 3)
-    with pytest.raises(RecipeError, match=r"no method 'hfgi'; it has e4e\.$"):
+    with pytest.raises(RecipeError, match=r"no method 'hfgi'; it has e4e, pti\.$"):
         session.render(EditRecipe())
 
 
@@ -110,7 +110,7 @@ def test_a_published_checkpoint_decides_the_model(tmp_path: Path) -> None:
     torch.save(torch.randn(1, 8), tmp_path / "age.pt")
     models = load_models("portrait", checkpoint=tmp_path / "e4e.pt", directions=tmp_path)
     assert (models.name, models.size, models.encoder_size) == ("ffhq-1024", 1024, 256)
-    assert [method.name for method in models.methods()] == ["e4e"]
+    assert [method.name for method in models.methods()] == ["e4e", "pti"]
     assert [slider.name for slider in models.sliders() if slider.family != "sefa"] == ["interfacegan/age"]
     session = EditSession(models)
     session.open(tiny.photo(256, 256), aligned=True)
@@ -193,7 +193,7 @@ def test_sliders_and_methods_by_name(models: Models) -> None:
     for unknown in ("interfacegan/wings", "age", "ganspace/", "nothing/age"):
         with pytest.raises(RecipeError, match=r"^This model has no slider"):
             models.family(unknown)
-    with pytest.raises(RecipeError, match=r"no method 'magic'; it has hfgi, e4e\.$"):
+    with pytest.raises(RecipeError, match=r"no method 'magic'; it has hfgi, .*e4e, pti\.$"):
         models.refiner("magic")
 
 
@@ -207,7 +207,7 @@ def portrait() -> Models:
 
 @pytest.mark.weights
 def test_the_embedded_model_has_methods_and_sliders(portrait: Models) -> None:
-    assert [method.name for method in portrait.methods()] == ["hfgi", "e4e"]
+    assert [method.name for method in portrait.methods()] == ["hfgi", "e4e", "pti"]
     assert {"interfacegan/age", "interfacegan/smile", "interfacegan/pose"} <= {s.name for s in portrait.sliders()}
 
 

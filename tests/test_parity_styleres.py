@@ -56,7 +56,7 @@ def refiner(models: Models) -> StyleRes:
 
 
 def test_once_per_photo(inversion: Inversion, models: Models, stages: Stages) -> None:
-    assert [method.name for method in models.methods()] == ["styleres", "e4e"]
+    assert models.methods()[0].name == "styleres"
     assert models.generator.config.clamp == 256
     stages.check("input", inversion.source)
     stages.check("codes", inversion.codes)

@@ -6,7 +6,7 @@ The encoder reads S = 64 pixels, the generator makes R = 32, the hook is at 16: 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hfgi_app.networks.hfgi import ConsultationEncoder, DistortionAlignment
 from hfgi_app.networks.reganie import Rectifier
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.networks.styleres import ResidualEncoder, ResidualTransform
+from hfgi_app.networks.wagi import WaGI
 from hfgi_app.types import Photo
 
 INFO = ModelInfo("tiny", "Tiny", "Random, for tests.")
@@ -37,6 +38,14 @@ CONFIG: dict[str, dict[str, Any]] = {
     "consultation": {"features": 6, "widths": (2, 4, 4), "head_width": 4, "strides": (2, 2)},
     "residual_encoder": {"encoder_features": 4, "features": 6, "width": 5},
     "residual_transform": {"features": 6, "residual": 5, "width": 5},
+    "wavelet_fusion": {
+        "size": GENERATOR.size,
+        "hook": GENERATOR.hook,
+        "movement": (4, 8, 16),
+        "alignment": (2, 2, 4, 4),
+        "fusion": (4, 4, 5),
+    },
+    "restyle_encoder": asdict(replace(ENCODER, channels=6)),
     "rectifier": {"widths": (3, 4, 5), "dim": 6, "movement_width": 4, "finest": 16, "coarsest": 8},
 }
 STEP = 0.02
@@ -54,6 +63,8 @@ def tensors(seed: int = 0) -> dict[str, Tensor]:
             "consultation": ConsultationEncoder(**CONFIG["consultation"]),
             "residual_encoder": ResidualEncoder(**CONFIG["residual_encoder"]),
             "residual_transform": ResidualTransform(**CONFIG["residual_transform"]),
+            "wavelet_fusion": WaGI(**CONFIG["wavelet_fusion"]),
+            "restyle_encoder": E4EEncoder(EncoderConfig(**CONFIG["restyle_encoder"])),
             "rectifier": Rectifier(**CONFIG["rectifier"]),
         }
         named = {
