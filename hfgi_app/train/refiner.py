@@ -238,8 +238,13 @@ def code_loss(base: Base, edit: Edit, picture: Tensor, rng: torch.Generator) -> 
     shaken = augment.move(resize(picture.float(), side), rng, 0.01, 0.02, 0.02)
     with low_precision(base.device):
         read = base.encoder(shaken)[0]
+    return code_distance(edit, read.float())
+
+
+def code_distance(edit: Edit, read: Tensor) -> Tensor:
+    """How far codes N x L x D are from the edited ones, as a share of the step."""
     step = (edit.edited - edit.codes).abs().mean((1, 2)).clamp(min=1e-3)
-    return ((read.float() - edit.edited).abs().mean((1, 2)) / step).mean()
+    return ((read - edit.edited).abs().mean((1, 2)) / step).mean()
 
 
 def train(

@@ -7,7 +7,8 @@ identity network; here the discriminator's features stand in for the networks.
 
 Three things differ, for a small model in few steps. A step leads towards another photo's codes or the mirror image's,
 not to a drawn w. Of half of the photos that are not edited the codes are those of the same photo bent or moved, which
-must be the render: so E2 learns to move detail. And the edited face must change as the coarse picture does.
+must be the render: so E2 learns to move detail. And an edit must be read in the render: by the encoder, as the edited
+codes, and in the face, which must change as the coarse picture does.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from hfgi_app.images import resize
-from hfgi_app.networks.stylegan2 import Partial, Styles
 from hfgi_app.networks.styleres import Injection, ResidualEncoder, ResidualTransform
 from hfgi_app.refine.base import Edit
-from hfgi_app.train import data, losses, refiner
+from hfgi_app.train import augment, data, losses, refiner
 from hfgi_app.train.hfgi import bent_pairs, response_loss
 from hfgi_app.train.loop import State, low_precision
 from hfgi_app.train.refiner import Base, Loss
@@ -38,6 +38,7 @@ class Plan(refiner.Plan):
     learning_rate: float = 1e-3
     matching_weight: float = 1.0
     cycle_weight: float = 1.0
+    codes_weight: float = 0.5
     response_weight: float = 4.0
     residual_weight: float = 0.01
     adversarial_weight: float = 0.02
@@ -67,10 +68,20 @@ class StyleResLearner:
 
     def render(self, base: Base, inversion: Inversion, edit: Edit) -> Tensor:
         residual = self.encoder(inversion.encoder_features, inversion.generator_features)
-        return self._inject(base, residual, edit.partial, edit.styles)[0]
+        change, gate = self.transform(edit.partial.features, residual)
+        return base.generator.finish(edit.partial, edit.styles, features=Injection(change, gate))
 
-    def _inject(self, base: Base, residual: Tensor, partial: Partial, styles: Styles) -> tuple[Tensor, Tensor]:
-        """The picture, and how large what E2 adds is beside the features it is added to."""
+    def _read(self, base: Base, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Residual features and codes; gradients pass through to the photos where they need them."""
+        codes, encoder_features = base.encoder(photos)
+        codes = codes.float()
+        partial = base.generator.begin(base.generator.styles(Latents(codes)))
+        return self.encoder(encoder_features, partial.features), codes
+
+    def _inject(self, base: Base, residual: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture at these codes, and how large what E2 adds is beside the features it is added to."""
+        styles = base.generator.styles(Latents(codes))
+        partial = base.generator.begin(styles)
         change, gate = self.transform(partial.features, residual)
         share = (gate * change).float().abs().mean() / partial.features.float().abs().mean()
         return base.generator.finish(partial, styles, features=Injection(change, gate)), share
@@ -84,10 +95,8 @@ class StyleResLearner:
         plan = self.plan
         before, after = bent_pairs(photos, rng)
         with low_precision(base.device):
-            first, second = base.invert(before), base.invert(after)
-            edit = base.edit(first, second.codes)
-            residual = self.encoder(first.encoder_features, first.generator_features)
-            picture, share = self._inject(base, residual, edit.partial, edit.styles)
+            codes = base.encoder(after)[0].float()
+            picture, share = self._inject(base, self._read(base, before)[0], codes)
             _, truth = base.critic(after)
             score, features = base.critic(picture)
         values = {
@@ -107,33 +116,29 @@ class StyleResLearner:
         plan = self.plan
         with low_precision(base.device):
             inversion, mirrored = base.invert(photos), base.invert(photos.flip(3))
-            codes = refiner.random_steps(inversion, mirrored, rng)
-            edit = base.edit(inversion, codes)
+            edit = base.edit(inversion, refiner.random_steps(inversion, mirrored, rng))
             picture = self.render(base, inversion, edit)
-            returned = self._return(base, picture, codes - inversion.codes)
             score, _ = base.critic(picture)
-            _, truth = base.critic(photos)
+            # Shaken a little, both alike, so that no pattern of single pixels can answer for a face.
+            pictures = torch.cat((resize(picture.float().clamp(-1, 1), photos.shape[-1]), photos), 1)
+            shaken, truth = augment.move(pictures, rng, 0.01, 0.02, 0.02).chunk(2, 1)
+            residual, read = self._read(base, shaken)
+            returned, _ = self._inject(base, residual, read - (edit.edited - edit.codes))
+            _, wanted = base.critic(truth)
             _, features = base.critic(returned)
         values = {
-            "cycle": losses.feature_distance(features, truth),
+            "cycle": losses.feature_distance(features, wanted),
+            "codes": refiner.code_distance(edit, read),
             "response": response_loss(inversion, edit, picture),
             "adversarial": losses.generator_loss(score),
         }
         total = (
             plan.cycle_weight * values["cycle"]
+            + plan.codes_weight * values["codes"]
             + plan.response_weight * values["response"]
             + 2 * plan.adversarial_weight * values["adversarial"]
         )
         return Loss(total, values, picture)
-
-    def _return(self, base: Base, pictures: Tensor, step: Tensor) -> Tensor:
-        """Edited pictures encoded again, the step taken back; gradients pass through all of it."""
-        generator = base.generator
-        codes, encoder_features = base.encoder(resize(pictures.float().clamp(-1, 1), base.encoder_config.size))
-        codes = codes.float()
-        features = generator.begin(generator.styles(Latents(codes))).features
-        styles = generator.styles(Latents(codes - step))
-        return self._inject(base, self.encoder(encoder_features, features), generator.begin(styles), styles)[0]
 
 
 def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
