@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from hfgi_app.models import pick_device
-from hfgi_app.train import data, directions, export, generator, hfgi, reganie, styleres
+from hfgi_app.train import data, directions, export, generator, hfgi, reganie, restyle, styleres, wagi
 
-METHODS = {"hfgi": hfgi, "reganie": reganie, "styleres": styleres}
+METHODS = {"hfgi": hfgi, "styleres": styleres, "reganie": reganie, "wagi": wagi, "restyle": restyle}
 """One stage a refinement method: a module with its Plan and train."""
 
 
