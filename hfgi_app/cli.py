@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _edit(options: argparse.Namespace) -> None:
     _checked_out(options.out)
     recipe = _recipe(options)
-    session = _opened(options)
+    session = _opened(options, recipe.method)
     picture = session.raw(recipe) if options.raw else session.render(recipe)
     _finish(options, picture, recipe, {"faces": session.faces, "face": session.face})
 
@@ -53,7 +53,7 @@ def _edit(options: argparse.Namespace) -> None:
 def _invert(options: argparse.Namespace) -> None:
     _checked_out(options.out)
     recipe = EditRecipe(method=options.method)
-    session = _opened(options)
+    session = _opened(options, recipe.method)
     _finish(options, session.raw(recipe), recipe, {"faces": session.faces, "face": session.face})
 
 
@@ -134,12 +134,13 @@ def _models(options: argparse.Namespace) -> Models:
     return load_models(options.model, checkpoint=options.checkpoint, directions=options.directions)
 
 
-def _opened(options: argparse.Namespace) -> EditSession:
+def _opened(options: argparse.Namespace, method: str) -> EditSession:
     from hfgi_app.session import EditSession
 
     photo = images.read(options.photo)
     session = EditSession(_models(options))
     session.open(photo, face_index=options.face, aligned=options.aligned, progress=_progress)
+    session.prepare(method, _progress)
     return session
 
 
@@ -207,7 +208,7 @@ def _weights_parser(commands: Any) -> None:  # noqa: ANN401
 
 def _train_parser(commands: Any) -> None:  # noqa: ANN401
     training = _command(commands, "train", _train, "train a model of your own, one stage a command")
-    stages = ("data", "generator", "hfgi", "styleres", "reganie", "directions", "export", "restore")
+    stages = ("data", "generator", "hfgi", "styleres", "reganie", "wagi", "restyle", "directions", "export", "restore")
     training.add_argument("stage", choices=stages)
     training.add_argument("folders", nargs="*", type=Path, help="data: folders of aligned pictures")
     training.add_argument("--run", type=Path, default=Path("runs/portrait"), help="where the run lives")

@@ -78,9 +78,18 @@ class EditSession:
         report(0.3, "Reading the face")
         opened = _Opened(found, faces, index, aligned, self.models.invert(found.crop))
         report(0.7, "Bringing detail back")
-        self._prepare(opened, self.models.methods()[0].name)
+        self._prepare(opened, self.models.methods()[0].name, progress)
         report(1.0, "Ready")
         self._opened = opened
+
+    def prepare(self, method: str, progress: Progress | None = None) -> None:
+        """Consult a method before its first picture is asked for, which else would take as long.
+
+        PTI takes its time; `progress` may raise to cancel, and nothing is kept then. Meanwhile the other methods'
+        pictures may be made in another thread. Raises RecipeError for a method that the model does not have, HfgiError
+        where it would take too long here.
+        """
+        self._prepare(self._photo(), method, progress)
 
     def close(self) -> None:
         """Forget the photo and all that came from it."""
@@ -157,11 +166,11 @@ class EditSession:
         resized = images.scale(photo, self.models.size)
         return Face(resized, face.whole(resized, self.models.size).quad, crop)
 
-    def _prepare(self, opened: _Opened, method: str) -> _Prepared:
+    def _prepare(self, opened: _Opened, method: str, progress: Progress | None = None) -> _Prepared:
         if method not in opened.prepared:
             refiner = self.models.refiner(method)
             with torch.no_grad():
-                detail = refiner.consult(opened.inversion)
+                detail = refiner.consult(opened.inversion, progress)
                 raw = refiner.render(detail, self._edit(opened, Latents(opened.inversion.codes)))
             opened.prepared[method] = _Prepared(detail, raw)
         return opened.prepared[method]
