@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -91,6 +92,26 @@ def _weights_verify(options: argparse.Namespace) -> None:
     models = load_models()
     made_of = f"{len(models.methods())} methods and {len(models.sliders())} sliders"
     sys.stdout.write(f"{models.name}: whole, with {made_of}\n")
+
+
+def _directions_list(options: argparse.Namespace) -> None:
+    models = _models(options)
+    counts = Counter(slider.family for slider in models.sliders())
+    rows = [{**asdict(group), "sliders": counts[group.name]} for group in models.groups()]
+    _table(options, rows, ("name", "label", "sliders", "note"))
+
+
+def _directions_make(options: argparse.Namespace) -> None:
+    from hfgi_app.train import own
+
+    row = own.make(options, _models(options))
+    _table(options, [row], tuple(row))
+
+
+def _directions_name(options: argparse.Namespace) -> None:
+    from hfgi_app.train import components
+
+    components.name(options.file, options.naming)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -177,6 +198,14 @@ def _strength(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{value!r} in {text!r} is not a number") from None
 
 
+def _span(text: str) -> tuple[int, int]:
+    start, _, end = text.partition(":")
+    try:
+        return int(start), int(end)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not START:END") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m hfgi_app", description="Edit faces and keep what makes the photo.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -192,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
         listing = _command(commands, name, run, text)
         _model_arguments(listing)
     _weights_parser(commands)
+    _directions_parser(commands)
     _train_parser(commands)
     return parser
 
@@ -204,6 +234,40 @@ def _weights_parser(commands: Any) -> None:  # noqa: ANN401
     fetching = _command(actions, "fetch", _weights_fetch, "download a published file and print its path")
     fetching.add_argument("name", help="see `weights list`")
     _command(actions, "verify", _weights_verify, "check that the embedded model is whole")
+
+
+def _directions_parser(commands: Any) -> None:  # noqa: ANN401
+    kept = commands.add_parser("directions", help="list a model's families of sliders, make directions of your own")
+    actions = kept.add_subparsers(required=True, metavar="ACTION")
+    _model_arguments(_command(actions, "list", _directions_list, "the model's families of sliders"))
+    fit = _command(actions, "fit", _directions_make, "an InterfaceGAN direction from labelled or scored pictures")
+    fit.add_argument("source", type=Path, help="folder with labels.csv, or a training pack")
+    fit.add_argument("column", help="of labels.csv: numbers, or two words")
+    fit.add_argument("--name", help="of the slider (the column's)")
+    fit.add_argument("--label", help="what the page calls it")
+    fit.add_argument("--share", type=float, default=0.25, help="of the faces taken from each end, or their number")
+    fit.add_argument(
+        "--hold", action="append", default=[], metavar="FAMILY/NAME", help="a slider it must not bring along"
+    )
+    samples = _command(actions, "samples", _directions_make, "pictures of the model's own faces, to be scored")
+    samples.add_argument("count", type=int)
+    pca = _command(actions, "pca", _directions_make, "GANSpace: the principal components of the model's codes")
+    pca.add_argument("--samples", type=int, default=100_000)
+    sheet = _command(actions, "sheet", _directions_make, "a picture of components from -3 to +3 deviations")
+    sheet.add_argument("photos", nargs="*", type=Path, help="aligned photos (the average face)")
+    sheet.add_argument("--components", type=_span, default=(1, 9), metavar="FIRST:END", help="from 1, END left out")
+    sheet.add_argument("--rows", type=_span, default=(0, None), metavar="START:END", help="from 0, END left out (all)")
+    made = {"fit": fit, "samples": samples, "pca": pca, "sheet": sheet}
+    for make, action in made.items():
+        out = "picture to write" if make == "sheet" else "folder to write to"
+        action.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help=out)
+        action.set_defaults(make=make)
+        _model_arguments(action)
+    for action in (samples, pca):
+        action.add_argument("--seed", type=int, default=0)
+    name = _command(actions, "name", _directions_name, "give the components in a file their names, and no others")
+    name.add_argument("file", type=Path)
+    name.add_argument("naming", nargs="+", metavar='"LABEL = COMPONENT @ START:END"')
 
 
 def _train_parser(commands: Any) -> None:  # noqa: ANN401
@@ -247,5 +311,5 @@ def _photo_arguments(command: argparse.ArgumentParser) -> None:
 def _model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="portrait")
     command.add_argument("--checkpoint", type=Path, help="a published file in its published layout")
-    command.add_argument("--directions", type=Path, help="folder with age.pt smile.pt pose.pt ffhq_pca.pt")
+    command.add_argument("--directions", type=Path, help="folder of published directions or of your own")
     command.add_argument("--json", action="store_true", help=ONE_VALUE)

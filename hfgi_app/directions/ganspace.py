@@ -26,13 +26,17 @@ UNNAMED = 8
 
 @dataclass(frozen=True)
 class Preset:
-    """A named edit: component, first row, row after the last, the published absolute strength, and what it shows."""
+    """A named edit: component, first row, row after the last, the published absolute strength, and what it shows.
+
+    sign: -1 turns the component round.
+    """
 
     component: int
     start: int
     end: int | None
     strength: float = 0.0
     label: str = ""
+    sign: int = 1
 
 
 PUBLISHED: Mapping[str, Preset] = {
@@ -124,7 +128,7 @@ class GANSpace:
         presets: Mapping[str, Preset] = PUBLISHED,
         facts: Mapping[str, Facts] | None = None,
     ) -> None:
-        self._components = components
+        self.components = components
         self._presets = presets
         self._described = described(self.group.name, presets, _shown(presets) if facts is None else facts)
 
@@ -140,7 +144,10 @@ class GANSpace:
         facts: Mapping[str, Facts] = source.config.get(cls.group.name) or _unnamed()
         try:
             components = Components(stored["mean"], stored["directions"], stored["deviations"])
-            presets = {name: Preset(own["component"], own["start"], own["end"]) for name, own in facts.items()}
+            presets = {
+                name: Preset(own["component"], own["start"], own["end"], sign=own.get("sign", 1))
+                for name, own in facts.items()
+            }
         except KeyError as error:
             raise WeightsError(f"The principal components lack {error}; make them again.") from None
         return cls(_fitting(components, presets, source), presets, facts)
@@ -149,17 +156,17 @@ class GANSpace:
         return [slider for slider, _ in self._described.values()]
 
     def delta(self, name: str, inversion: Inversion) -> Delta:
-        preset, parts = self._presets[name], self._components
-        step = (parts.deviations[preset.component] * parts.directions[preset.component]).to(inversion.codes)
-        w = rows(step, inversion.codes.shape[1], preset.start, preset.end)
+        preset, parts = self._presets[name], self.components
+        step = preset.sign * parts.deviations[preset.component] * parts.directions[preset.component]
+        w = rows(step.to(inversion.codes), inversion.codes.shape[1], preset.start, preset.end)
         return Delta(w=w, curve=self._described[name][1])
 
     def relative(self, preset: Preset, inversion: Inversion) -> float:
         """The strength that takes this photo to the preset's absolute coordinate, read from row 0 of its codes."""
-        parts, which = self._components, preset.component
+        parts, which = self.components, preset.component
         row = inversion.codes[0, 0].cpu()
         coordinate = torch.dot(row - parts.mean, parts.directions[which]) / parts.deviations[which]
-        return preset.strength - float(coordinate)
+        return preset.sign * (preset.strength - float(coordinate))
 
 
 def _unnamed() -> dict[str, Facts]:

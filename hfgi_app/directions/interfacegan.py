@@ -28,7 +28,7 @@ class InterfaceGAN:
     files: ClassVar[tuple[str, ...]] = tuple(f"{name}.pt" for name in PUBLISHED)
 
     def __init__(self, directions: Mapping[str, Tensor], facts: Mapping[str, Facts] = PUBLISHED) -> None:
-        self._directions = directions
+        self.directions = directions
         self._described = described(self.group.name, directions, facts)
 
     @classmethod
@@ -45,7 +45,7 @@ class InterfaceGAN:
         return [slider for slider, _ in self._described.values()]
 
     def delta(self, name: str, inversion: Inversion) -> Delta:
-        direction = self._directions[name].to(inversion.codes)
+        direction = self.directions[name].to(inversion.codes)
         direction = direction.reshape(1, -1, inversion.codes.shape[2])
         return Delta(w=direction.expand_as(inversion.codes), curve=self._described[name][1])
 
