@@ -80,11 +80,12 @@ class WaGI(nn.Module):
         self.fusion = WaveletFusion(fusion)
 
     def align(self, distortion: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """All N x 3 x S x S; before and after in [-1, 1] -> the aligned map, the map as it was only carried along, and
-        the movement's way N x 2 x s x s."""
+        """All N x 3 x S x S, before and after in [-1, 1] -> the aligned map, and the movement's way and fit. No
+        gradient reaches the way: where things go, the two coarse pictures know alone."""
         way, fit = self.movement(before, after)
-        carried = carry(distortion, way) * F.interpolate(fit, size=distortion.shape[-2:], mode="bilinear")
-        return carried + self.alignment(carried, after), carried, way
+        share = F.interpolate(fit, size=distortion.shape[-2:], mode="bilinear", align_corners=False)
+        carried = carry(distortion, way.detach()) * share
+        return carried + self.alignment(carried, after).float(), way, fit
 
     def forward(self, aligned: Tensor, edited: Tensor) -> dict[int, Fusion]:
         """Both N x 3 x R x R -> the maps of `Generator.finish(bands=...)`."""

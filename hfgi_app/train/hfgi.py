@@ -75,13 +75,10 @@ class HFGILearner:
         self.movement = FaceMovement(**self.config["movement"])
         self.alignment = DistortionAlignment(**self.config["alignment"])
         self.consultation = ConsultationEncoder(**self.config["consultation"])
+        rest(self.movement, self.alignment)
         with torch.no_grad():
-            for name in ("weight", "bias"):
-                self.movement.layers[-1].get_parameter(name).zero_()  # no movement to begin with
             for head in (self.consultation.scale, self.consultation.shift):
                 head[-1].get_parameter("weight").mul_(0.1)
-            for norm in ("1.res_layer.4", "1.shortcut_layer.1", "2.res_layer.4"):
-                self.alignment.up[-1].get_parameter(f"{norm}.weight").zero_()  # no correction to begin with
         self.networks = nn.ModuleDict(
             {"movement": self.movement, "alignment": self.alignment, "consultation": self.consultation}
         )
@@ -104,6 +101,10 @@ class HFGILearner:
         picture = base.generator.finish(edit.partial, edit.styles, features=Consultation(scale, shift))
         return Pass(picture, aligned, carried, movement_loss(before, after, way))
 
+    def difference(self, made: Tensor, truth: Tensor) -> Tensor:
+        """How unlike two pictures are."""
+        return losses.multiscale_l1(made, truth)
+
     def loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
         half = len(photos) // 2
         pair, edit = self._pair_loss(base, photos[half:], rng), self._edit_loss(base, photos[:half], rng)
@@ -118,7 +119,7 @@ class HFGILearner:
             _, truth = base.critic(after)
             score, features = base.critic(made.picture)
         values = {
-            "pixels": losses.multiscale_l1(made.picture, after),
+            "pixels": self.difference(made.picture, after),
             "alignment": F.l1_loss(made.aligned, second.distortion),
             "unaligned": F.l1_loss(first.distortion, second.distortion),
             "matching": losses.feature_distance(features, [level.detach() for level in truth]),
@@ -156,6 +157,15 @@ class HFGILearner:
             + 2 * plan.adversarial_weight * values["adversarial"]
         )
         return Loss(total, values, made.picture)
+
+
+@torch.no_grad()
+def rest(movement: FaceMovement, alignment: DistortionAlignment) -> None:
+    """Neither movement nor correction to begin with."""
+    for name in ("weight", "bias"):
+        movement.layers[-1].get_parameter(name).zero_()
+    for norm in ("1.res_layer.4", "1.shortcut_layer.1", "2.res_layer.4"):
+        alignment.up[-1].get_parameter(f"{norm}.weight").zero_()
 
 
 def response_loss(inversion: Inversion, edit: Edit, picture: Tensor) -> Tensor:
