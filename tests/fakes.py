@@ -1,6 +1,7 @@
 """Models and a session that need no weights: quick, exact, and easy to see in the pixels.
 
-A fake edit adds light to the feathered face square: `tone/red` to the red channel and so on, 10 levels a unit.
+A fake edit adds light to the feathered face square: `tone/red` to the red channel and so on, 10 levels a unit; each of
+the many looks darkens it by a level a unit.
 As a script: `python tests/fakes.py EXAMPLES [SECONDS]` runs the studio on them, SECONDS a frame.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from hfgi_app.composite import FEATHER
 from hfgi_app.errors import NoFaceError, PhotoError
-from hfgi_app.types import EditRecipe, Method, Photo, Slider
+from hfgi_app.types import EditRecipe, Group, Method, Photo, Slider
 
 SIZE = 256
 ROOT = Path(__file__).parent.parent
@@ -32,8 +33,16 @@ class FakeModels:
         self.seconds = seconds  # how long one frame takes
 
     def sliders(self) -> list[Slider]:
-        tones = [Slider(f"tone/{name}", name.title(), -5, 5, 0.1, "", "Tone") for name in ("red", "green", "blue")]
-        return [*tones, Slider("light/exposure", "Exposure", -20, 40, 1, "\N{DEGREE SIGN}", "Light")]
+        tones = [Slider(f"tone/{name}", name.title(), -5, 5, 0.1, "", "tone") for name in ("red", "green", "blue")]
+        looks = [Slider(f"looks/look_{number}", f"Look {number}", -20, 20, 1, "", "looks") for number in range(1, 61)]
+        return [*tones, Slider("light/exposure", "Exposure", -20, 40, 1, "\N{DEGREE SIGN}", "light"), *looks]
+
+    def groups(self) -> list[Group]:
+        return [
+            Group("tone", "Tone", "Colours of light."),
+            Group("light", "Light", "How much of it."),
+            Group("looks", "Looks", "Each takes light away."),
+        ]
 
     def methods(self) -> list[Method]:
         return [Method("hfgi", "HFGI", "Wang et al. 2022"), Method("e4e", "e4e only", "Tov et al. 2021")]
@@ -104,7 +113,8 @@ class FakeSession:
     def _light(self, recipe: EditRecipe):
         strengths = dict(recipe.strengths)
         tones = np.array([strengths.get(f"tone/{name}", 0.0) for name in ("red", "green", "blue")])
-        return 10 * tones + strengths.get("light/exposure", 0.0)
+        looks = sum(value for name, value in strengths.items() if name.startswith("looks/"))
+        return 10 * tones + strengths.get("light/exposure", 0.0) - looks
 
 
 def _ramp(at):

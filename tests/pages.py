@@ -33,10 +33,13 @@ CONTRASTS = """() => {
 
 
 @contextmanager
-def browsing(chromium, url: str, **options):
-    """A page of its own, loaded and showing the example. Fails on script errors and on requests to anywhere else."""
-    context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
-    page = context.new_page()
+def browsing(chromium, url: str, context=None, **options):
+    """A page of its own, loaded and showing the example. Fails on script errors and on requests to anywhere else.
+
+    context: one to share what the browser stores; without it, the page has one to itself.
+    """
+    own = context or chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
+    page = own.new_page()
     page.set_default_timeout(60_000)
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -48,7 +51,7 @@ def browsing(chromium, url: str, **options):
         paint(page)
         yield page
     finally:
-        context.close()
+        page.close() if context else own.close()
     assert not faults
 
 
@@ -109,6 +112,13 @@ def rest(page) -> None:
 def paint(page) -> None:
     """Wait until the canvas shows what it was told to."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def visible_rows(page) -> list[str]:
+    """Names of the sliders in sight, from the top."""
+    return page.eval_on_selector_all(
+        ".sliders .row", "rows => rows.filter((row) => row.checkVisibility()).map((row) => row.dataset.name)"
+    )
 
 
 def drag(page, row: str, seconds: float = 0.5, stop: float = 0.9) -> None:

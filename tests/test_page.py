@@ -26,6 +26,7 @@ from pages import (
     rest,
     slide,
     upload,
+    visible_rows,
     visit,
     wait_for,
 )
@@ -36,6 +37,7 @@ from hfgi_app.types import EditRecipe
 pytestmark = pytest.mark.browser
 
 SMILE = '[data-name="interfacegan/smile"]'
+LOOK = '[data-name="looks/look_7"]'
 RED, GREEN = '[data-name="tone/red"]', '[data-name="tone/green"]'
 
 
@@ -147,7 +149,7 @@ def test_zero_is_the_photo_again_by_double_click_button_value_and_all_at_once(pa
     photo = pixels(page)
     ways = (
         lambda: page.dblclick(f"{RED} label"),
-        lambda: page.click(f"{RED} button"),
+        lambda: page.click(f"{RED} .home"),
         lambda: (page.fill(f'{RED} input[type="text"]', "0"), page.keyboard.press("Enter")),
         lambda: page.click("text=Reset all"),
     )
@@ -239,6 +241,55 @@ def test_the_download_is_the_whole_photo_with_its_recipe(page):
     assert np.array_equal(images.read(data), rendered(photo, recipe))
 
 
+# --- many sliders ----------------------------------------------------------------------------------------------------
+
+
+def test_groups_fold_and_the_keyboard_opens_them(page):
+    assert page.is_visible(RED)
+    assert page.is_hidden(LOOK)
+    page.focus('[data-group="looks"] summary')
+    page.keyboard.press("Enter")
+    assert page.is_visible(LOOK)
+    slide(page, LOOK, 4)
+    page.click('[data-group="looks"] summary')
+    assert page.is_hidden(LOOK)
+    assert "edited" in page.get_attribute('[data-group="looks"]', "class")
+
+
+def test_the_search_finds_sliders_in_folded_groups(page):
+    page.keyboard.press("/")
+    page.keyboard.type("look 12")
+    assert visible_rows(page) == ["looks/look_12"]
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    rest(page)
+    assert page.input_value('[data-name="looks/look_12"] input[type="text"]') == "+1"
+    page.fill('[type="search"]', "tone")  # a group by its name
+    assert visible_rows(page) == ["tone/red", "tone/green", "tone/blue"]
+    page.fill('[type="search"]', "nothing of the kind")
+    assert page.is_visible("text=No slider has that name.")
+    page.keyboard.press("Escape")
+    assert page.is_visible(RED)
+    assert page.is_hidden(LOOK)
+
+
+def test_favourites_come_first_and_stay(chromium, studio):
+    context = chromium.new_context()
+    with browsing(chromium, studio, context=context) as page:
+        page.fill('[type="search"]', "look 7")
+        page.click(f"{LOOK} .star")
+        page.fill('[type="search"]', "")
+        assert visible_rows(page)[0] == "looks/look_7"
+        slide(page, LOOK, 5)
+        assert page.input_value(f'{LOOK} input[type="text"]') == "+5"
+    with browsing(chromium, studio, context=context) as page:
+        assert visible_rows(page)[0] == "looks/look_7"
+        page.click(f"{LOOK} .star")
+        names = page.eval_on_selector_all('[data-group="looks"] .row', "rows => rows.map((row) => row.dataset.name)")
+        assert names == [f"looks/look_{number}" for number in range(1, 61)]
+    context.close()
+
+
 # --- photos ----------------------------------------------------------------------------------------------------------
 
 
@@ -259,11 +310,14 @@ def test_examples_open_with_one_click(page):
 def test_another_face_can_be_picked(page):
     open_photo(page, portrait(size=(300, 700)))
     slide(page, RED, 4)
+    asked = []
+    page.on("request", lambda request: asked.append(request) if "studio/open" in request.url else None)
     page.click('[data-part="faces"] button:has-text("2")')
     page.wait_for_selector('[data-part="faces"] button:has-text("2")[aria-pressed="true"]')
     slide(page, RED, 4)
     change = (pixels(page) - portrait(size=(300, 700)))[..., 0]
     assert np.abs(change[:, :340]).max() < 6 < 30 < change[:, 360:].max()
+    assert [request.post_data_buffer for request in asked] == [None]  # the server had the photo
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,15 @@ def test_another_face_of_a_photo(client, visits):
     assert visits.find(token).session.face == 1
 
 
+def test_another_face_needs_no_second_upload(client, visits):
+    token, photo = visits.begin("page"), portrait(size=(100, 240))
+    assert client.post("/studio/open?kept&face=1", headers={"X-Visit": token}).status_code == 410
+    opened(client, token, png(photo))
+    assert opened(client, token, b"", "?kept&face=1")["photo"]["face"] == 1
+    assert np.array_equal(images.read(ask(client, token, "export", {}).content), photo)
+    assert "cannot be opened" in opened(client, token, b"")["message"]  # an empty file is not a photo
+
+
 @pytest.mark.parametrize("data", [b"not a picture", png(portrait())[:400], png(np.full((80, 80, 3), 90, np.uint8))])
 def test_a_refused_photo_leaves_the_old_one(client, visits, data):
     token, photo = visits.begin("page"), portrait()
@@ -283,7 +292,7 @@ def test_only_two_endpoints_are_public(remote):
 
 def test_the_sliders_are_listed(remote):
     listed = remote.predict(api_name="/sliders")
-    assert listed[0] == asdict(Slider("tone/red", "Red", -5, 5, 0.1, "", "Tone"))
+    assert listed[0] == asdict(Slider("tone/red", "Red", -5, 5, 0.1, "", "tone"))
     assert [each["name"] for each in listed] == [slider.name for slider in FakeModels().sliders()]
 
 

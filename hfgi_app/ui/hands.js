@@ -28,16 +28,11 @@ function wireRows() {
       setRow(row, Number.isFinite(value) ? value : range(row).value);
       change();
     });
-    row.querySelector("button").addEventListener("click", () => { reset([row]); range(row).focus(); });
-    row.addEventListener("dblclick", (event) => { if (event.target !== field(row)) reset([row]); });
+    row.querySelector(".home").addEventListener("click", () => { reset([row]); range(row).focus(); });
+    row.addEventListener("dblclick", ({ target }) => { if (target !== field(row) && !target.closest(".star")) reset([row]); });
     drawRow(row);
   }
   for (const radio of root.querySelectorAll(".methods input")) radio.addEventListener("change", change);
-  part("search").addEventListener("input", () => {
-    const wanted = part("search").value.trim().toLowerCase();
-    for (const row of root.querySelectorAll(".group .row")) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    for (const group of root.querySelectorAll(".group")) group.hidden = !group.querySelector(".row:not([hidden])");
-  });
 }
 
 function wireTools() {
@@ -77,12 +72,13 @@ function wireFiles() {
 
 function wireKeys() {
   const typing = (event) => event.target.matches?.('input[type="text"], input[type="search"]');
-  const pressable = (event) => event.target.closest?.("button:not([data-part='hold']), [type='radio']");
+  const pressable = (event) => event.target.closest?.("button:not([data-part='hold']), [type='radio'], summary");
   document.addEventListener("keydown", (event) => {
     if (typing(event)) return;
     const key = event.key.toLowerCase(), command = event.ctrlKey || event.metaKey;
     if (command && key === "z") { event.preventDefault(); travel(event.shiftKey ? 1 : -1); }
     else if (key === "w" && !command && !part("wipe").disabled) wipe();
+    else if (key === "/" && !part("search").hidden) { event.preventDefault(); part("search").focus(); }
     else if (key === " " && !pressable(event)) { event.preventDefault(); hold(true); }
   });
   document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
@@ -91,6 +87,7 @@ function wireKeys() {
 function start() {
   visit = root.dataset.visit;
   wireRows();
+  wirePanel();
   wireTools();
   wireFiles();
   wireKeys();

@@ -35,6 +35,7 @@ const sentence = (error) => (error instanceof TypeError ? "The studio cannot be 
 const range = (row) => row.querySelector('input[type="range"]');
 const field = (row) => row.querySelector('input[type="text"]');
 const home = (row) => Number(row.dataset.home);
+const untouched = () => ({ method: root.querySelector(".methods input").value });
 const isIdentity = (recipe) => !Object.keys(recipe.strengths).length;
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
@@ -64,7 +65,10 @@ function drawRow(row) {
   track.style.setProperty("--to", at(Math.max(value, home(row))));
   track.setAttribute("aria-valuetext", (field(row).value = format(row, value)));
   row.classList.toggle("edited", value !== home(row));
-  const group = row.closest(".group");
+  markGroup(row.closest(".group"));
+}
+
+function markGroup(group) {
   group?.classList.toggle("edited", group.querySelector(".row.edited") !== null);
 }
 
@@ -136,7 +140,8 @@ function drawTools() {
 
 // --- photos -----------------------------------------------------------------------------------------------------------
 
-// what: {file} or {example}, and {face} where one was picked. The old photo stays until the new one is ready.
+// what: {file} or {example}; and {face} where one was picked of the photo that is open: that one the server has, and
+// only where it was put away meanwhile does it go there again. The old photo stays until the new one is ready.
 async function open(what, recipe = null) {
   if (what.file?.size > LIMIT) return say(`The photo is larger than ${LIMIT / 2 ** 20} MB; save a smaller copy of it.`);
   opening?.abort();
@@ -145,10 +150,10 @@ async function open(what, recipe = null) {
   say("");
   try {
     const photo = await read(what, mine.signal);
-    const response = await post("picture", { sequence: live.drop(), recipe: {} }, false);
+    const response = await post("picture", { sequence: live.drop(), recipe: untouched() }, false);
     const bitmap = await createImageBitmap(await response.blob());
     if (mine !== opening) return;
-    source = what;
+    source = { ...what, isOpen: false };
     place(photo, bitmap, recipe);
   } catch (error) {
     if (mine === opening) say(sentence(error));
@@ -158,10 +163,13 @@ async function open(what, recipe = null) {
 }
 
 // Send a photo and follow what the server says it is doing. Gives its face square, or throws one sentence.
-async function read({ file, example, face }, signal) {
-  progress(0, file ? "Sending the photo" : "Opening the photo");
-  const query = new URLSearchParams(Object.entries({ example, face }).filter(([, value]) => value !== undefined));
-  const response = await fetch(`studio/open?${query}`, { method: "POST", body: file, headers: { "X-Visit": visit }, signal });
+async function read({ file, example, face, isOpen = false }, signal) {
+  progress(0, file && !isOpen ? "Sending the photo" : "Opening the photo");
+  const fields = isOpen ? { kept: true, face } : { example, face };
+  const query = new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== undefined));
+  const sent = { method: "POST", body: isOpen ? undefined : file, headers: { "X-Visit": visit }, signal };
+  const response = await fetch(`studio/open?${query}`, sent);
+  if (response.status === 410 && isOpen) return read({ file, example, face }, signal);
   if (!response.ok) throw new Error(await reason(response));
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();  // Safari cannot loop over a stream
   for (let text = "", chunk; !(chunk = await reader.read()).done; ) {
@@ -204,7 +212,7 @@ function drawFaces({ faces, face }) {
     const button = document.createElement("button");
     Object.assign(button, { type: "button", textContent: index + 1, title: `Edit face ${index + 1}, counted from the left` });
     button.setAttribute("aria-pressed", String(index === face));
-    button.onclick = () => open({ ...source, face: index });
+    button.onclick = () => open({ ...source, face: index, isOpen: true });
     return button;
   });
   part("faces").replaceChildren(caption, ...buttons);

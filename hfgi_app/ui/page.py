@@ -13,15 +13,14 @@ from typing import Any
 from hfgi_app import images
 from hfgi_app.composite import FEATHER
 from hfgi_app.models import Models
-from hfgi_app.types import EditRecipe, Method, Slider
+from hfgi_app.types import EditRecipe, Group, Method, Slider
 from hfgi_app.ui.icons import ICONS, TAB
 
 FOLDER = Path(__file__).parent
 MANY = 12
-"""From here on sliders can be searched."""
+"""Beyond this number sliders can be searched, and a group other than the first starts folded."""
 THUMBNAIL = 96
-FAMILIES = {"interfacegan": "Face", "ganspace": "Features"}
-"""What people read over the sliders of a family; others go by their own name."""
+SCRIPTS = ("canvas.js", "live.js", "page.js", "panel.js", "hands.js")
 KEEP = Slider("keep", "Keep detail", 0, 1, 0.05, "", "")
 
 
@@ -39,40 +38,51 @@ def script(models: Models, examples: dict[str, Path]) -> str:
     welcome = _welcome(models.sliders(), examples)
     values = {"LIMIT": images.MAX_BYTES, "FEATHER": FEATHER, "WELCOME": welcome}
     constants = [f"const {name} = {json.dumps(value)};" for name, value in values.items()]
-    sources = [(FOLDER / name).read_text("utf-8") for name in ("canvas.js", "live.js", "page.js", "hands.js")]
+    sources = [(FOLDER / name).read_text("utf-8") for name in SCRIPTS]
     return "\n".join(constants + sources)
 
 
 def body(models: Models, examples: dict[str, Path]) -> str:
     """The page itself."""
     sliders = models.sliders()
+    rows = {family: list(some) for family, some in groupby(sliders, key=lambda each: each.family)}
+    groups = [group for group in models.groups() if group.name in rows]
     return Template((FOLDER / "page.html").read_text("utf-8")).substitute(
         ICONS,
         model=escape(models.label),
         note=escape(models.note),
         search="" if len(sliders) > MANY else "hidden",
-        groups="".join(_group(family, list(rows)) for family, rows in groupby(sliders, key=lambda each: each.family)),
+        groups="".join(_group(group, rows[group.name], index == 0) for index, group in enumerate(groups)),
         methods="".join(_method(method, index == 0) for index, method in enumerate(models.methods())),
-        keep=_row(KEEP, home=EditRecipe().keep),
+        keep=_row(KEEP, home=EditRecipe().keep, star=False),
         examples="".join(_example(index, name, path) for index, (name, path) in enumerate(examples.items())),
     )
 
 
-def _group(family: str, sliders: list[Slider]) -> str:
-    title = FAMILIES.get(family, family[:1].upper() + family[1:])
-    return f'<section class="group"><h2>{escape(title)}</h2>{"".join(map(_row, sliders))}</section>'
+def _group(group: Group, sliders: list[Slider], first: bool) -> str:
+    folded = not first and (group.folded or len(sliders) > MANY)
+    return f"""
+      <details class="group" data-group="{escape(group.name)}" {"" if folded else "open"}>
+        <summary>{ICONS["icon_fold"]}<h2>{escape(group.label)}</h2><span>{len(sliders)}</span></summary>
+        <p class="about" {"" if folded else "hidden"}>{escape(group.note)}</p>
+        {"".join(map(_row, sliders))}
+      </details>"""
 
 
-def _row(slider: Slider, home: float = 0) -> str:
+def _row(slider: Slider, home: float = 0, star: bool = True) -> str:
     name, label = escape(slider.name), escape(slider.label)
     unit = f"\N{NO-BREAK SPACE}{slider.unit}" if slider.unit.isalpha() else slider.unit
     limits = f'min="{slider.low:g}" max="{slider.high:g}" step="{slider.step:g}"'
+    favourite = f"""
+          <button type="button" class="star" aria-pressed="false" title="Favourite" aria-label="{label}, favourite">
+            {ICONS["icon_star"]}</button>"""
     return f"""
-        <div class="row" data-name="{name}" data-home="{home:g}" data-unit="{escape(unit)}">
+        <div class="row" data-name="{name}" data-home="{home:g}" data-unit="{escape(unit)}">{favourite if star else ""}
           <label for="{name}" title="{label}">{label}</label>
           <input type="range" id="{name}" {limits} value="{home:g}">
           <input type="text" inputmode="decimal" aria-label="{label}, value">
-          <button type="button" title="Back to {home:g}" aria-label="Reset {label}">{ICONS["icon_reset"]}</button>
+          <button type="button" class="home" title="Back to {home:g}" aria-label="Reset {label}">
+            {ICONS["icon_reset"]}</button>
         </div>"""
 
 

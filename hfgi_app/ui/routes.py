@@ -1,7 +1,7 @@
 """The page's private routes: photos go in as bytes and come out as bytes, in memory all the way.
 
-    POST studio/open      a photo, or ?example=NAME; ?face=N -> lines of JSON: what is being done, and at last the
-                          photo, or a message
+    POST studio/open      a photo, or ?example=NAME, or ?kept for the photo that is open; ?face=N -> lines of JSON: what
+                          is being done, and at last the photo, or a message
     POST studio/frame     {sequence, recipe} -> JPEG of the edited face square alone, for live frames
     POST studio/picture   {sequence, recipe} -> JPEG of the whole photo, no larger than a screen
     POST studio/export    {recipe} -> PNG of the whole photo at its own size, recipe inside
@@ -94,10 +94,11 @@ class Routes:
         if "example" in query and query["example"] not in self._examples:
             raise PhotoError("There is no such example; reload the page.")
         source = self._examples[query["example"]] if "example" in query else data
+        kept = _session(visit).photo if "kept" in query else None
         visit.order = order = object()
 
         def work(tell: Tell) -> None:
-            self._open(visit, order, images.read(source), face, tell)
+            self._open(visit, order, images.read(source) if kept is None else kept, face, tell)
 
         return StreamingResponse(_lines(work), media_type="application/x-ndjson", headers=_NO_STORE)
 
