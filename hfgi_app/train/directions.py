@@ -29,7 +29,7 @@ CONTROLS = (
 class Target:
     """A slider to fit: the label, what is held fixed beside it, how it is shown.
 
-    free: labels that may follow it (an opening mouth belongs to a smile).
+    free: labels that may follow it (an opening mouth belongs to a smile). per: label units in one unit of the slider.
     """
 
     label: str
@@ -39,12 +39,19 @@ class Target:
     high: float
     step: float
     free: tuple[str, ...] = ()
+    per: float = 1.0
 
 
 TARGETS: Mapping[str, Target] = {
     "age": Target("age_est", "Age", "yr", -25, 25, 0.5, free=("hair_L", "hair_chroma", "skin_L")),
     "smile": Target("smile", "Smile", "SD", -2.5, 2.5, 0.05, free=("mouth_open",)),
-    "pose": Target("yaw", "Turn head", "°", -10, 10, 0.1),
+    "pose": Target("yaw", "Turn head", "°", -15, 15, 0.1),
+    "pitch": Target("pitch", "Raise chin", "°", -10, 10, 0.1),
+    "mouth": Target("mouth_open", "Open mouth", "%", -20, 20, 0.5, free=("smile",), per=0.01),
+    "eyes": Target("eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01),
+    "glasses": Target("glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open")),
+    "hair": Target("hair_L", "Hair lightness", "L*", -40, 40, 1, free=("hair_chroma",)),
+    "beard": Target("facial_hair_score", "Beard", "SD", -4, 4, 0.1),
 }
 RIDGE = 1e-2
 
@@ -66,7 +73,7 @@ def fit(codes: Tensor, labels: Mapping[str, Tensor], target: Target) -> Tensor:
     answers = codes[known].flatten(1).double()
     gram = design.T @ design + RIDGE * len(design) * torch.eye(design.shape[1], dtype=torch.float64)
     weights = torch.linalg.solve(gram, design.T @ (answers - answers.mean(0)))
-    direction: Tensor = weights[0] / spread[0]
+    direction: Tensor = weights[0] / spread[0] * target.per
     return direction.reshape(codes.shape[1:]).float()
 
 
@@ -101,6 +108,14 @@ def train(pack: data.Pack, run: Path, size: int, device: torch.device) -> None:
     save(run / "directions.pt", {"directions": directions})
     lengths = {name: float(direction.norm()) for name, direction in directions.items()}
     Log(run / "log.jsonl").write(stage="directions", **lengths)
+
+
+def ends(run: Path) -> Tensor | None:
+    """Where the run's sliders end, K x L x D; None before this stage has run."""
+    fitted = load(run / "directions.pt")
+    if fitted is None:
+        return None
+    return torch.stack([TARGETS[name].high * direction for name, direction in fitted["directions"].items()])
 
 
 def facts(names: list[str]) -> dict[str, dict[str, object]]:

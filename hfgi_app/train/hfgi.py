@@ -37,7 +37,7 @@ class Plan(refiner.Plan):
     consultation_widths: tuple[int, int, int] = (24, 32, 48)
     head_width: int = 64
     matching_weight: float = 1.0
-    movement_weight: float = 3.0
+    movement_weight: float = 1.5
     alignment_weight: float = 3.0
     kept_weight: float = 0.5
     codes_weight: float = 0.5
@@ -139,7 +139,7 @@ class HFGILearner:
         plan = self.plan
         with low_precision(base.device):
             inversion, mirrored = base.invert(photos), base.invert(photos.flip(3))
-            edit = base.edit(inversion, refiner.random_steps(inversion, mirrored, rng))
+            edit = base.edit(inversion, refiner.random_steps(base, inversion, mirrored, rng))
             made = self.follow(base, inversion, edit)
             score, _ = base.critic(made.picture)
         values = {
@@ -187,9 +187,7 @@ def movement_loss(before: Tensor, after: Tensor, way: Tensor) -> Tensor:
     size = way.shape[-1]
     then, now = (F.adaptive_avg_pool2d(picture, size) for picture in (before, after))
     then, now = (_detail(picture) for picture in (carry(then, way), now))
-    unlike = torch.stack(
-        [(F.avg_pool2d(then, scale) - F.avg_pool2d(now, scale)).abs().mean() for scale in (1, 2, 4)]
-    ).sum()
+    unlike = losses.multiscale_l1(then, now, losses.features_weight(size).to(way.device))
     uneven = (way.diff(dim=2).abs().mean() + way.diff(dim=3).abs().mean()) * size
     return unlike + 0.02 * uneven + 0.2 * way.abs().mean()
 

@@ -21,7 +21,7 @@ from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.refine.base import Edit
-from hfgi_app.train import augment, losses
+from hfgi_app.train import augment, directions, losses
 from hfgi_app.train.data import Pack
 from hfgi_app.train.loop import Average, State, advance, freeze, load, low_precision, sheet
 from hfgi_app.types import Inversion, Latents
@@ -62,7 +62,8 @@ class Loss:
 class Base:
     """The frozen generator and encoder of a run, and its discriminator."""
 
-    def __init__(self, state: State, plan: Plan, device: torch.device) -> None:
+    def __init__(self, state: State, plan: Plan, device: torch.device, sliders: Tensor | None = None) -> None:
+        """sliders: K x L x D, the end of each slider's range."""
         self.device = device
         self.generator_config = GeneratorConfig(**state["generator_config"])
         self.encoder_config = EncoderConfig(**state["encoder_config"])
@@ -75,6 +76,8 @@ class Base:
             channels_last(module).to(device)
         freeze(self.generator)
         freeze(self.encoder)
+        rows, dim = self.encoder_config.rows, self.encoder_config.dim
+        self.sliders = (torch.empty(0, rows, dim) if sliders is None else sliders).to(device)
 
     @property
     def features(self) -> int:
@@ -218,15 +221,22 @@ class Course:
         return inversion.coarse, made, moved.coarse, edited
 
 
-def random_steps(inversion: Inversion, mirrored: Inversion, rng: torch.Generator) -> Tensor:
-    """Codes N x L x D some of the way to another photo's (as StyleRes simulates edits, Pehlivan et al. 2023, section
-    3.3), or to the mirror image's: the same face turned the other way."""
-    codes = inversion.codes
-    count = len(codes)
-    turn = (torch.rand(count, 1, 1, generator=rng) < 0.5).to(codes.device)
-    reach = (0.2 + 0.5 * torch.rand(count, 1, 1, generator=rng)).to(codes.device)
-    towards = torch.where(turn, mirrored.codes, codes.roll(1, 0))
-    return codes + reach * torch.where(turn, 1.4, 1.0) * (towards - codes)
+def random_steps(base: Base, inversion: Inversion, mirrored: Inversion, rng: torch.Generator) -> Tensor:
+    """Codes N x L x D an edit away: some of the way to another photo's (as StyleRes simulates edits, Pehlivan et al.
+    2023, section 3.3) or to the mirror image's, the same face turned the other way; and where the run has sliders, half
+    of the time one of these somewhere in its range instead."""
+    codes, count = inversion.codes, len(inversion.codes)
+
+    def draw(low: float, high: float) -> Tensor:
+        return (low + (high - low) * torch.rand(count, 1, 1, generator=rng)).to(codes.device)
+
+    turn = draw(0, 1) < 0.5
+    towards = torch.where(turn, mirrored.codes, codes.roll(1, 0)) - codes
+    steps = draw(0.2, 0.7) * torch.where(turn, 1.4, 1.0) * towards
+    if len(base.sliders):
+        chosen = base.sliders[torch.randint(len(base.sliders), (count,), generator=rng).to(codes.device)]
+        steps = torch.where(draw(0, 1) < 0.5, draw(-1, 1) * chosen, steps)
+    return codes + steps
 
 
 def code_loss(base: Base, edit: Edit, picture: Tensor, rng: torch.Generator) -> Tensor:
@@ -250,15 +260,16 @@ def code_distance(edit: Edit, read: Tensor) -> Tensor:
 def train(
     pack: Pack, run: Path, plan: AnyPlan, device: torch.device, build: Callable[[AnyPlan, Base], Learner]
 ) -> None:
-    """Train until `plan.pictures` pictures were seen; needs the generator stage's checkpoint of the same size.
+    """Train until `plan.pictures` pictures were seen. Needs the generator stage's checkpoint of the same size; where the
+    directions stage has run, half of the edits are its sliders.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError where there is no generator.
     """
     state = load(run / f"generator{plan.size}.pt")
     if state is None:
         raise FileNotFoundError(f"Train the generator at {plan.size} px first.")
     torch.manual_seed(plan.seed)
-    base = Base(state, plan, device)
+    base = Base(state, plan, device, directions.ends(run))
     course = Course(plan, base, build(plan, base))
     if earlier := load(run / f"{course.learner.name}.pt"):
         course.resume(earlier)

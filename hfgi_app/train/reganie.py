@@ -116,7 +116,7 @@ class ReGANIELearner:
     def _edited(self, base: Base, inversion: Inversion, rng: torch.Generator) -> Tensor:
         """The photos edited, their distortion maps carried along."""
         mirrored = base.invert(inversion.source.flip(3))
-        coarse = base.edit(inversion, refiner.random_steps(inversion, mirrored, rng)).coarse
+        coarse = base.edit(inversion, refiner.random_steps(base, inversion, mirrored, rng)).coarse
         before, after = (_crop_sized(picture, inversion.source) for picture in (inversion.coarse, coarse))
         way, fit = self.rectifier.movement(before, after)
         detail = carry(inversion.distortion, way) * resize(fit, after.shape[-1])

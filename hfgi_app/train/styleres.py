@@ -116,7 +116,7 @@ class StyleResLearner:
         plan = self.plan
         with low_precision(base.device):
             inversion, mirrored = base.invert(photos), base.invert(photos.flip(3))
-            edit = base.edit(inversion, refiner.random_steps(inversion, mirrored, rng))
+            edit = base.edit(inversion, refiner.random_steps(base, inversion, mirrored, rng))
             picture = self.render(base, inversion, edit)
             score, _ = base.critic(picture)
             # Shaken a little, both alike, so that no pattern of single pixels can answer for a face.
