@@ -32,6 +32,9 @@ from hfgi_app.types import Inversion
 class Plan(refiner.Plan):
     """Sizes and weights of this stage."""
 
+    learning_rate: float = 1.5e-3
+    head_learning_rate: float = 7e-3
+    decay_from: float = 0.35
     movement_width: int = 24
     alignment_widths: tuple[int, int, int, int] = (8, 16, 24, 32)
     consultation_widths: tuple[int, int, int] = (24, 32, 48)

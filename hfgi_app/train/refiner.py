@@ -260,8 +260,8 @@ def code_distance(edit: Edit, read: Tensor) -> Tensor:
 def train(
     pack: Pack, run: Path, plan: AnyPlan, device: torch.device, build: Callable[[AnyPlan, Base], Learner]
 ) -> None:
-    """Train until `plan.pictures` pictures were seen. Needs the generator stage's checkpoint of the same size; where the
-    directions stage has run, half of the edits are its sliders.
+    """Train until `plan.pictures` pictures were seen. Needs the generator stage's checkpoint of the same size; where
+    the directions stage has run, half of the edits are its sliders.
 
     Raises FileNotFoundError where there is no generator.
     """
