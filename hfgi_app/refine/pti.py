@@ -128,4 +128,4 @@ def _spoken(seconds: float) -> str:
     for unit, length in (("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} seconds"
+    return "1 second" if seconds < 1.5 else f"{seconds:.0f} seconds"
