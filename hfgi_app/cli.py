@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfgi_app import images
 from hfgi_app.errors import HfgiError, PhotoError, RecipeError
+from hfgi_app.prompts import Prompt
 from hfgi_app.types import EditRecipe, Photo
 
 if TYPE_CHECKING:  # loaded where they are used: `--help` and wrong usage answer at once
@@ -114,6 +115,24 @@ def _directions_name(options: argparse.Namespace) -> None:
     components.name(options.file, options.naming)
 
 
+def _evaluate(options: argparse.Namespace) -> None:
+    from hfgi_app.evaluate import command
+    from hfgi_app.evaluate.photos import Faces
+    from hfgi_app.train import fit
+
+    if options.sheet:
+        _checked_out(options.sheet)
+    models = _models(options)
+    pack = fit.read(options.images, models)
+    sys.stdout.write(command.evaluate(options, models, Faces.of(pack.pictures, pack.test, pack.labels)))
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from hfgi_app.evaluate import command
+
+    sys.stdout.write(command.speed(options, _models(options)))
+
+
 def _train(options: argparse.Namespace) -> None:
     from hfgi_app.train import stages
 
@@ -133,7 +152,9 @@ def _recipe(options: argparse.Namespace) -> EditRecipe:
     recipe = _recipe_file(options.recipe) if options.recipe else EditRecipe()
     strengths = {**dict(recipe.strengths), **dict(options.set)}
     method = options.method or recipe.method
-    return EditRecipe(tuple(strengths.items()), (*recipe.prompts, *options.text), method, recipe.keep)
+    return EditRecipe(
+        tuple(strengths.items()), (*recipe.prompts, *map(Prompt.parse, options.text)), method, recipe.keep
+    )
 
 
 def _recipe_file(path: Path) -> EditRecipe:
@@ -222,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
         _model_arguments(listing)
     _weights_parser(commands)
     _directions_parser(commands)
+    _measuring_parsers(commands)
     _train_parser(commands)
     return parser
 
@@ -270,9 +292,20 @@ def _directions_parser(commands: Any) -> None:  # noqa: ANN401
     name.add_argument("naming", nargs="+", metavar='"LABEL = COMPONENT @ START:END"')
 
 
+def _measuring_parsers(commands: Any) -> None:  # noqa: ANN401
+    evaluate = _command(commands, "evaluate", _evaluate, "measure every method on test faces")
+    evaluate.add_argument("images", type=Path, help="folder of aligned square pictures, or a training pack")
+    evaluate.add_argument("--sheet", type=Path, metavar="OUT", help="write a sheet of pictures too")
+    evaluate.add_argument("--limit", type=int, metavar="N", help="so many test faces (all)")
+    for measure in (evaluate, _command(commands, "bench", _bench, "measure how long a user waits")):
+        measure.add_argument("--method", action="append", default=[], help="may be given again (all but slow ones)")
+        _model_arguments(measure)
+
+
 def _train_parser(commands: Any) -> None:  # noqa: ANN401
     training = _command(commands, "train", _train, "train a model of your own, one stage a command")
-    stages = ("data", "generator", "hfgi", "styleres", "reganie", "wagi", "restyle", "directions", "export", "restore")
+    methods = ("hfgi", "styleres", "reganie", "wagi", "restyle")
+    stages = ("data", "generator", *methods, "directions", "words", "relevance", "export", "restore")
     training.add_argument("stage", choices=stages)
     training.add_argument("folders", nargs="*", type=Path, help="data: folders of aligned pictures")
     training.add_argument("--run", type=Path, default=Path("runs/portrait"), help="where the run lives")

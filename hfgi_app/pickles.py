@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import pickle
 import pickletools
 import re
 import zipfile
@@ -26,6 +27,27 @@ HARMLESS = re.compile(
     r"collections OrderedDict|argparse Namespace|torch (Size|device|\w+Storage)"
     r"|torch\._utils (_rebuild_tensor|_rebuild_tensor_v2|_rebuild_parameter)"
 )
+
+ARRAYS = re.compile(r"numpy\.core\.multiarray (_reconstruct|scalar)|numpy (ndarray|dtype)|_codecs encode")
+ARRAYS_LIMIT = 1 << 20
+
+
+def read_arrays(path: Path) -> Any:  # noqa: ANN401
+    """Lists of NumPy arrays from a plain pickle, as StyleCLIP's statistics are; nothing in the file is run.
+
+    Raises WeightsError for every other file.
+    """
+    check_file(path)
+    if path.stat().st_size > ARRAYS_LIMIT:
+        raise WeightsError(f"{path.name} is larger than 1 MB; it is no list of arrays.")
+    content = path.read_bytes()
+    try:
+        _check_names(path, io.BytesIO(content), 1, ARRAYS)
+        return pickle.loads(content, encoding="latin1")
+    except WeightsError:
+        raise
+    except Exception:  # a damaged pickle can raise anything
+        raise WeightsError(f"{path.name} is no readable list of arrays; fetch it again.") from None
 
 
 def read_pickle(path: Path) -> Any:  # noqa: ANN401
@@ -87,11 +109,11 @@ def _look_through(path: Path) -> bool:
     return True
 
 
-def _check_names(path: Path, stream: io.BytesIO, pickles: int) -> None:
+def _check_names(path: Path, stream: io.BytesIO, pickles: int, harmless: re.Pattern[str] = HARMLESS) -> None:
     for _ in range(pickles):
         for opcode, argument, _position in pickletools.genops(stream):
             named = "GLOBAL" in opcode.name or opcode.name in ("INST", "EXT1", "EXT2", "EXT4")
-            if named and not HARMLESS.fullmatch(str(argument)):
+            if named and not harmless.fullmatch(str(argument)):
                 found = f"{argument or 'something'!s:.60}".replace(" ", ".")
                 raise WeightsError(f"{path.name} asks for {found}, which no weights file needs; it was not opened.")
 

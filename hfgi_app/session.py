@@ -12,12 +12,18 @@ from torch import Tensor
 from hfgi_app import face, images
 from hfgi_app.composite import Canvas
 from hfgi_app.directions.base import apply
+from hfgi_app.directions.styleclip import StyleCLIP
 from hfgi_app.errors import PhotoError, RecipeError
 from hfgi_app.models import Models
+from hfgi_app.prompts import Prompt
 from hfgi_app.refine.base import Detail, Edit, Progress
-from hfgi_app.types import Delta, EditRecipe, Face, Inversion, Latents, Photo
+from hfgi_app.types import Change, Delta, EditRecipe, Face, Inversion, Latents, Photo, TypedSlider
 
 PREVIEW_SIZES = (128, 256, 512)
+CALIBRATED = 128
+"""Pixels at which a typed prompt is tried on the photo."""
+TYPED_KEPT = 64
+"""Typed prompts that an open photo remembers."""
 
 
 @dataclass(eq=False)
@@ -44,6 +50,7 @@ class _Opened:
     inversion: Inversion
     prepared: dict[str, _Prepared] = field(default_factory=dict)
     deltas: dict[str, Delta] = field(default_factory=dict)
+    typed: dict[Prompt, tuple[TypedSlider, Delta]] = field(default_factory=dict)
     last: tuple[object, Tensor, Tensor] | None = None
 
 
@@ -155,6 +162,21 @@ class EditSession:
         with torch.no_grad():
             return images.to_photo(self._render(opened, recipe)[1])
 
+    def typed(self, prompt: Prompt) -> TypedSlider:
+        """The prompt as a slider for the open photo: its range is measured on it, whatever strength the prompt has.
+
+        Raises RecipeError where the model cannot follow it.
+        """
+        return self._typed(self._photo(), prompt)[0]
+
+    def changes(self, recipe: EditRecipe) -> tuple[Change, ...]:
+        """What the recipe's edit did to the face as the text model sees it: the prompts' targets, then all else that
+        changed, the most first. Empty where nothing changed. Raises RecipeError where the model has no text model."""
+        opened = self._photo()
+        with torch.no_grad():
+            raw = self._render(opened, recipe)[0]
+            return self._prompts().changes(self._prepare(opened, recipe.method).raw, raw, recipe.prompts)
+
     def _photo(self) -> _Opened:
         if self._opened is None:
             raise PhotoError("No photo is open yet; open one first.")
@@ -182,13 +204,34 @@ class EditSession:
         return Edit(codes, latents.w, styles, partial, generator.finish(partial, styles))
 
     def _latents(self, opened: _Opened, recipe: EditRecipe) -> Latents:
-        if recipe.prompts:
-            raise RecipeError("This model cannot follow typed prompts; use its sliders.")
         for name, _ in recipe.strengths:
             if name not in opened.deltas:
                 family, direction = self.models.family(name)
                 opened.deltas[name] = family.delta(direction, opened.inversion)
-        return apply(opened.inversion.codes, [(value, opened.deltas[name]) for name, value in recipe.strengths])
+        edits = [(value, opened.deltas[name]) for name, value in recipe.strengths]
+        edits += [(prompt.strength, self._typed(opened, prompt)[1]) for prompt in recipe.prompts]
+        return apply(opened.inversion.codes, edits)
+
+    def _prompts(self) -> StyleCLIP:
+        family = self.models.families.get(StyleCLIP.group.name)
+        if not isinstance(family, StyleCLIP):
+            raise RecipeError("This model cannot follow typed prompts; use its sliders.")
+        return family
+
+    def _typed(self, opened: _Opened, prompt: Prompt) -> tuple[TypedSlider, Delta]:
+        if prompt.unit not in opened.typed:
+
+            def picture(latents: Latents) -> Tensor:
+                styles = self.models.generator.styles(latents)
+                partial = self.models.generator.begin(styles)
+                return self.models.generator.finish(partial, styles, stop_at=CALIBRATED)
+
+            with torch.no_grad():
+                made = self._prompts().typed(prompt, opened.inversion.codes, picture)
+            while len(opened.typed) >= TYPED_KEPT:
+                opened.typed.pop(next(iter(opened.typed)))
+            opened.typed[prompt.unit] = made
+        return opened.typed[prompt.unit]
 
     def _render(self, opened: _Opened, recipe: EditRecipe) -> tuple[Tensor, Tensor]:
         """Raw render and coarse edit; the newest pair is kept, so that a release after a drag costs no second pass."""
@@ -196,7 +239,7 @@ class EditSession:
         latents = self._latents(opened, recipe)
         if recipe.is_identity:
             return prepared.raw, opened.inversion.coarse
-        key = (recipe.method, recipe.strengths)
+        key = (recipe.method, recipe.strengths, recipe.prompts)
         if opened.last is None or opened.last[0] != key:
             edit = self._edit(opened, latents)
             opened.last = (key, self.models.refiner(recipe.method).render(prepared.detail, edit), edit.coarse)

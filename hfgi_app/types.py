@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hfgi_app.errors import RecipeError
+from hfgi_app.prompts import Prompt
 
 Photo = NDArray[np.uint8]
 """uint8 H x W x 3, RGB, upright."""
 
 StyleOffsets = tuple[tuple[int, Tensor], ...]
 """(convolution layer index, offset 1 x channels) in style space, layers ascending."""
+
+
+PROMPTS = 16
+"""Typed prompts in one recipe: each has to be calibrated on the photo."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +138,30 @@ class Group:
 
 
 @dataclass(frozen=True)
+class TypedSlider:
+    """A typed prompt as a slider for one photo.
+
+    prompt     as typed, at strength 1, with the beta in use
+    slider     its range suits the photo; the name is the prompt's two phrases
+    channels   how many channels of style it moves
+    strictest  the largest beta that leaves one
+    """
+
+    prompt: Prompt
+    slider: Slider
+    channels: int
+    strictest: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an edit did, as the text model sees it: from -1 to 1, how much of all that changed points at `label`."""
+
+    label: str
+    amount: float
+
+
+@dataclass(frozen=True)
 class Method:
     """A refinement method as users see it."""
 
@@ -146,7 +175,7 @@ class EditRecipe:
     """What to do to a photo: hashable, equal by value, zeros dropped, names sorted.
 
     strengths  (("family/name", strength), ...)
-    prompts    typed prompts, in order
+    prompts    typed prompts, each pair of phrases once (the last one counts)
     method     name of the refinement method
     keep       0..1, how much of the photo's own detail stays where the edit moved nothing
 
@@ -154,14 +183,17 @@ class EditRecipe:
     """
 
     strengths: tuple[tuple[str, float], ...] = ()
-    prompts: tuple[str, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
     method: str = "hfgi"
     keep: float = 1.0
 
     def __post_init__(self) -> None:
         clean = {_text(name): _number(value, f"The strength of {name}") for name, value in self.strengths}
         object.__setattr__(self, "strengths", tuple(sorted((n, v) for n, v in clean.items() if v != 0)))
-        object.__setattr__(self, "prompts", tuple(_text(prompt) for prompt in self.prompts))
+        if len(self.prompts) > PROMPTS:
+            raise RecipeError(f"The recipe has {len(self.prompts)} typed prompts; use at most {PROMPTS}.")
+        once = {(prompt.neutral.casefold(), prompt.target.casefold()): prompt for prompt in self.prompts}
+        object.__setattr__(self, "prompts", tuple(sorted((p for p in once.values() if p.strength != 0), key=str)))
         object.__setattr__(self, "method", _text(self.method))
         keep = _number(self.keep, "keep")
         if not 0 <= keep <= 1:
@@ -181,7 +213,7 @@ class EditRecipe:
         """One line of JSON; `from_json` gives an equal recipe back."""
         fields = {
             "strengths": dict(self.strengths),
-            "prompts": list(self.prompts),
+            "prompts": [str(prompt) for prompt in self.prompts],
             "method": self.method,
             "keep": self.keep,
         }
@@ -210,7 +242,7 @@ class EditRecipe:
         defaults = cls()
         return cls(
             tuple(strengths.items()),
-            tuple(prompts),
+            tuple(Prompt.parse(_text(prompt)) for prompt in prompts),
             fields.get("method", defaults.method),
             fields.get("keep", defaults.keep),
         )

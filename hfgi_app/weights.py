@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,103 +18,17 @@ from torch import Tensor, nn
 
 from hfgi_app.errors import WeightsError
 from hfgi_app.pickles import check_file
+from hfgi_app.pickles import read_arrays as read_arrays
 from hfgi_app.pickles import read_pickle as read_pickle
+from hfgi_app.published import CATALOGUE as CATALOGUE
+from hfgi_app.published import MAPPERS as MAPPERS
+from hfgi_app.published import WeightSpec as WeightSpec
+from hfgi_app.published import spec as spec
 
 Tensors = dict[str, Tensor]
 Metadata = dict[str, str]
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
-
-
-@dataclass(frozen=True)
-class WeightSpec:
-    """One published file.
-
-    repo: its Hugging Face Hub repository, or None where no mirror is known: users bring such a file themselves.
-    source: where its authors give it. sha256, size (bytes): None where they were never published.
-    """
-
-    name: str
-    file: str
-    repo: str | None
-    source: str
-    sha256: str | None
-    size: int | None
-    licence: str
-    about: str
-
-
-E4E_SOURCE = "https://github.com/omertov/encoder4editing"
-CATALOGUE = (
-    WeightSpec(
-        name="e4e-ffhq",
-        file="pretrained_models/encoder4editing/e4e_ffhq_encode.pt",
-        repo="AIRI-Institute/HairFastGAN",
-        source=E4E_SOURCE,
-        sha256="2ace1d9a8c05c10a399bcd500b8dda118f759ff1aac89dbdab7435f2136a0999",
-        size=1_201_649_680,
-        licence="MIT (encoder), NVIDIA Source Code Licence, non-commercial (generator)",
-        about="e4e encoder, FFHQ 1024 px generator and average code (Tov et al. 2021)",
-    ),
-    WeightSpec(
-        name="hfgi-ffhq",
-        file="ckpt.pt",
-        repo=None,
-        source="https://github.com/Tengfei-Wang/HFGI",
-        sha256=None,
-        size=None,
-        licence="none stated",
-        about="HFGI for faces: encoder, generator, alignment and consultation (Wang et al. 2022)",
-    ),
-    WeightSpec(
-        name="age",
-        file="age.pt",
-        repo=None,
-        source=E4E_SOURCE,
-        sha256="50074516b1629707d89b5e43d6b8abd1792212fa3b961a87a11323d6a5222ae0",
-        size=2_808,
-        licence="MIT",
-        about="InterfaceGAN direction, older (1 x 512)",
-    ),
-    WeightSpec(
-        name="smile",
-        file="smile.pt",
-        repo=None,
-        source=E4E_SOURCE,
-        sha256="817a7e732b59dee9eba862bec8bd7e8373568443bc9f9731a21cf9b0356f0653",
-        size=2_808,
-        licence="MIT",
-        about="InterfaceGAN direction, smiling (1 x 512)",
-    ),
-    WeightSpec(
-        name="pose",
-        file="pose.pt",
-        repo=None,
-        source=E4E_SOURCE,
-        sha256="736e0eacc8488fa0b020a2e7bd256b957284c364191dfea693705e5d06d43e7d",
-        size=37_624,
-        licence="MIT",
-        about="InterfaceGAN direction, head turn (1 x 18 x 512)",
-    ),
-    WeightSpec(
-        name="ffhq-pca",
-        file="ffhq_pca.pt",
-        repo=None,
-        source=E4E_SOURCE,
-        sha256="4d7f9df1c96180d9026b9cb8d04753579fbf385f321a9d0e263641601c5e5d36",
-        size=167_562,
-        licence="MIT",
-        about="GANSpace: mean, 80 principal components and deviations of the codes",
-    ),
-)
-
-
-def spec(name: str) -> WeightSpec:
-    """The catalogue's entry of that name. Raises WeightsError where there is none."""
-    for entry in CATALOGUE:
-        if entry.name == name:
-            return entry
-    raise WeightsError(f"There are no weights named {name!r:.40}; known are {_few(e.name for e in CATALOGUE)}.")
 
 
 def fetch(wanted: WeightSpec, progress: Progress | None = None) -> Path:
@@ -127,9 +40,7 @@ def fetch(wanted: WeightSpec, progress: Progress | None = None) -> Path:
     if wanted.repo is None:
         hint = f"get {Path(wanted.file).name} from {wanted.source} and pass its path or folder"
         raise WeightsError(f"{wanted.name} has no mirror to fetch from; {hint}.")
-    from huggingface_hub import cached_assets_path
-
-    path = cached_assets_path("hfgi-studio", wanted.name, "published") / Path(wanted.file).name
+    path = _place(wanted)
     if not path.exists():
         _download(wanted, path, progress)
     try:
@@ -138,6 +49,12 @@ def fetch(wanted: WeightSpec, progress: Progress | None = None) -> Path:
         path.unlink()
         raise
     return path
+
+
+def at_hand(wanted: WeightSpec) -> Path | None:
+    """Path of the file where it was fetched before; nothing is downloaded."""
+    path = _place(wanted)
+    return path if path.exists() else None
 
 
 def verify(wanted: WeightSpec, path: Path) -> None:
@@ -228,6 +145,12 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> 
     module.load_state_dict({name: given[name].to(own[name].dtype) for name in own}, assign=True)
 
 
+def _place(wanted: WeightSpec) -> Path:
+    from huggingface_hub import cached_assets_path
+
+    return cached_assets_path("hfgi-studio", wanted.name, "published") / Path(wanted.file).name
+
+
 def _download(wanted: WeightSpec, path: Path, progress: Progress | None) -> None:
     # hf_hub_download would start a download anew that an earlier run could not finish.
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -235,7 +158,8 @@ def _download(wanted: WeightSpec, path: Path, progress: Progress | None) -> None
 
     unfinished = path.with_name(f"{path.name}.part")
     try:
-        found = get_hf_file_metadata(hf_hub_url(str(wanted.repo), wanted.file))
+        kind = "space" if wanted.space else "model"
+        found = get_hf_file_metadata(hf_hub_url(str(wanted.repo), wanted.file, repo_type=kind))
         with unfinished.open("ab") as file:
             http_get(
                 found.location,

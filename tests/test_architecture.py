@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hfgi_app"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
-    0: ("errors", "types", "images"),
-    1: ("networks", "pickles"),
+    0: ("errors", "prompts", "types", "images"),
+    1: ("networks", "pickles", "published"),
     2: ("weights", "layouts"),
     3: ("face", "composite", "directions", "refine"),
     4: ("models",),
@@ -26,16 +26,24 @@ FLOORS = {
 }
 """A room is a file, or a folder with all its files. The command line starts what the floor below offers."""
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-WITHIN_FLOOR_0 = {("types", "errors"), ("images", "errors"), ("images", "types")}
-HEAVY = ("mediapipe", "gradio", "cv2", "sklearn", "skimage", "transformers", "huggingface_hub")
+WITHIN_FLOOR_0 = {
+    ("prompts", "errors"),
+    ("types", "errors"),
+    ("types", "prompts"),
+    ("images", "errors"),
+    ("images", "types"),
+}
+HEAVY = ("mediapipe", "gradio", "cv2", "sklearn", "skimage", "transformers", "tokenizers", "huggingface_hub")
 BELONGS = {
     "gradio": {"ui"},
     "starlette": {"ui"},
     "mediapipe": {"face"},
-    "cv2": {"face", "composite"},
-    "argparse": {"cli", "train", "pickles"},
+    "cv2": {"face", "composite", "evaluate"},
+    "argparse": {"cli", "evaluate", "train", "pickles"},
     "huggingface_hub": {"weights"},
-    "PIL": {"images", "face", "train", "ui"},
+    "transformers": {"directions"},
+    "tokenizers": {"directions"},
+    "PIL": {"images", "face", "evaluate", "train", "ui"},
 }
 """What only some rooms may know of."""
 

@@ -14,6 +14,7 @@ import torch
 from hfgi_app import face, images
 from hfgi_app.errors import NoFaceError, PhotoError, RecipeError
 from hfgi_app.models import Models, load_models
+from hfgi_app.prompts import Prompt
 from hfgi_app.session import EditSession
 from hfgi_app.types import EditRecipe, Photo
 
@@ -267,8 +268,8 @@ def test_without_a_photo_there_is_no_picture(models: Models, kind: str) -> None:
         (EditRecipe((("interfacegan/wings", 1.0),)), "slider 'interfacegan/wings'"),
         (EditRecipe((("age", 1.0),)), "slider 'age'"),
         (EditRecipe(method="magic"), "method 'magic'"),
-        (EditRecipe(prompts=("face -> face with hat = 3",)), "typed prompts"),
-        (EditRecipe(AGED.strengths, ("a hat",)), "typed prompts"),
+        (EditRecipe(prompts=(Prompt("face", "face with hat", 3),)), "typed prompts"),
+        (EditRecipe(AGED.strengths, (Prompt("face", "hat"),)), "typed prompts"),
     ],
     ids=["slider", "family", "method", "prompt", "prompt-and-slider"],
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from hfgi_app.errors import RecipeError
+from hfgi_app.prompts import Prompt
 from hfgi_app.types import EditRecipe
 
 
@@ -15,9 +16,9 @@ def test_order_zeros_and_repeats_do_not_matter():
 
 
 def test_with_strength_sets_and_removes():
-    recipe = EditRecipe(prompts=("face -> old face = 2",), keep=0.5).with_strength("a/age", 2)
+    recipe = EditRecipe(prompts=(Prompt("face", "old face", 2),), keep=0.5).with_strength("a/age", 2)
     assert recipe.strengths == (("a/age", 2.0),)
-    assert (recipe.prompts, recipe.keep) == (("face -> old face = 2",), 0.5)
+    assert (recipe.prompts, recipe.keep) == ((Prompt("face", "old face", 2),), 0.5)
     assert recipe.with_strength("a/age", 0).strengths == ()
 
 
@@ -25,11 +26,12 @@ def test_identity_is_no_strength_and_no_prompt():
     assert EditRecipe().is_identity
     assert EditRecipe((("a/age", 0),), method="e4e", keep=0.2).is_identity
     assert not EditRecipe((("a/age", 1),)).is_identity
-    assert not EditRecipe(prompts=("a -> b",)).is_identity
+    assert not EditRecipe(prompts=(Prompt("a", "b"),)).is_identity
 
 
 def test_json_round_trip():
-    recipe = EditRecipe((("a/age", -1.25),), ('"quotes" -> <tags> & é 漢 🙂',), "styleres", 0.75)
+    prompts = (Prompt('"quotes"', "<tags> & é 漢 🙂", 1 / 3), Prompt("face", "old face", -2, 0.15))
+    recipe = EditRecipe((("a/age", -1.25),), prompts, "styleres", 0.75)
     assert EditRecipe.from_json(recipe.to_json()) == recipe
     assert "\n" not in recipe.to_json()
 
@@ -59,6 +61,9 @@ def test_missing_fields_take_their_defaults():
         '{"prompts": "a -> b"}',
         '{"prompts": [1]}',
         '{"prompts": ["half a character \\ud800"]}',
+        '{"prompts": ["half a character \\ud800 -> b = 1"]}',
+        '{"prompts": ["a -> b"]}',
+        '{"prompts": [' + ", ".join(f'"a -> b{n} = 1"' for n in range(17)) + "]}",
         '{"method": null}',
         '{"keep": 1.5}',
         '{"keep": -0.1}',

