@@ -101,16 +101,16 @@ def test_progress_rises_to_the_end(inversion: Inversion, method: PTI) -> None:
 def test_the_estimate_is_a_passs_time_for_all_steps(inversion: Inversion, method: PTI, monkeypatch) -> None:
     clock = iter([10.0, 10.5])
     monkeypatch.setattr(pti.time, "perf_counter", lambda: next(clock))
-    assert method._estimate(inversion.codes) == 0.5 * pti.PASSES * 6
+    assert method.estimate(inversion) == 0.5 * pti.PASSES * 6
 
 
 def test_what_would_take_hours_is_refused_before_it_begins(inversion: Inversion, method: PTI, monkeypatch) -> None:
-    monkeypatch.setattr(PTI, "_estimate", lambda self, codes: 3 * 3600.0)
+    monkeypatch.setattr(PTI, "estimate", lambda self, inversion: 3 * 3600.0)
     told: list[float] = []
     with pytest.raises(HfgiError, match=r"^PTI would take about 3 hours here; choose another method, or use a GPU\.$"):
         method.consult(inversion, lambda share, what: told.append(share))
     assert told == [0.0]
-    monkeypatch.setattr(PTI, "_estimate", lambda self, codes: 599.0)
+    monkeypatch.setattr(PTI, "estimate", lambda self, inversion: 599.0)
     method.consult(inversion)
 
 

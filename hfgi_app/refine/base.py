@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -63,4 +63,13 @@ class Refiner(Protocol):
 
     def render(self, detail: Any, edit: Edit) -> Tensor:  # noqa: ANN401
         """The edited face, its lost detail brought back: 1 x 3 x R x R, unclamped. Pure: equal input, equal bits."""
+        ...
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """A refiner whose `consult` takes so long that people are asked first."""
+
+    def estimate(self, inversion: Inversion) -> float:
+        """Seconds that `consult` will take on this machine, measured now."""
         ...

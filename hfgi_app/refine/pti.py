@@ -61,7 +61,7 @@ class PTI:
     def consult(self, inversion: Inversion, progress: Progress | None = None) -> PTIDetail:
         """Tune; `progress` may raise to cancel. Raises HfgiError where it would take too long here."""
         report = progress or (lambda share, what: None)
-        seconds = self._estimate(inversion.codes)
+        seconds = self.estimate(inversion)
         report(0.0, f"Tuning the generator to this photo, about {_spoken(seconds)}")
         if seconds > self.patience:
             raise HfgiError(f"PTI would take about {_spoken(seconds)} here; choose another method, or use a GPU.")
@@ -74,10 +74,10 @@ class PTI:
         return detail.generator.finish(detail.generator.begin(edit.styles), edit.styles)
 
     @torch.no_grad()
-    def _estimate(self, codes: Tensor) -> float:
+    def estimate(self, inversion: Inversion) -> float:
         """Seconds that all steps will take, from one pass on this machine."""
         started = time.perf_counter()
-        self.generator(codes).cpu()
+        self.generator(inversion.codes).cpu()
         return (time.perf_counter() - started) * PASSES * self.steps
 
     def _tune(self, tuned: Generator, inversion: Inversion, report: Progress) -> None:
