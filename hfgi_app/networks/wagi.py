@@ -30,7 +30,7 @@ class WaveletFusion(nn.Module):
     widths: channels at each level, finest first.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (24, 32, 48, 48)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (24, 32, 48, 48, 48)) -> None:
         super().__init__()
         finer = (0, *widths[:-1])
         self.inputs = nn.ModuleList(
@@ -71,7 +71,7 @@ class WaGI(nn.Module):
         hook: int,
         movement: tuple[int, int, int] = (24, 16, 64),
         alignment: tuple[int, int, int, int] = (8, 16, 24, 32),
-        fusion: tuple[int, ...] = (24, 32, 48, 48),
+        fusion: tuple[int, ...] = (24, 32, 48, 48, 48),
     ) -> None:
         super().__init__()
         self.size, self.hook = size, hook

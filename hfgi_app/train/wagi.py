@@ -35,7 +35,7 @@ class Plan(hfgi.Plan):
     """
 
     pictures: int = 3_000
-    fusion_widths: tuple[int, ...] = (24, 32, 48, 48)
+    fusion_widths: tuple[int, ...] = (24, 32, 48, 48, 48)
     wavelet_weight: float = 3.4
 
 
