@@ -45,8 +45,8 @@ class Prompt:
         return replace(self, strength=1.0)
 
     def __str__(self) -> str:
-        beta = "" if self.beta is None else f" @ {self.beta!r}"
-        return f"{self.neutral} -> {self.target} = {self.strength!r}{beta}"
+        beta = "" if self.beta is None else f" @ {_written(self.beta)}"
+        return f"{self.neutral} -> {self.target} = {_written(self.strength)}{beta}"
 
     @classmethod
     def parse(cls, text: str) -> Prompt:
@@ -81,6 +81,10 @@ def _number(value: float, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise RecipeError(f"The prompt's {what} must be a finite number, not {value!r:.40}.")
     return float(value)
+
+
+def _written(value: float) -> str:
+    return repr(value).removesuffix(".0")
 
 
 def _short(text: str) -> str:

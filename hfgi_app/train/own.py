@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from hfgi_app import face, images
 from hfgi_app.models import Models
-from hfgi_app.train import components, fit, samples
+from hfgi_app.train import components, fit, relevance, samples
 
 Row = dict[str, object]
 
@@ -47,9 +47,20 @@ def _sheet(options: argparse.Namespace, models: Models) -> Row:
     return {"file": str(options.out)}
 
 
+def _styleclip(options: argparse.Namespace, models: Models) -> Row:
+    if options.source is None:
+        codes = relevance.sampled(models)
+    else:
+        codes = relevance.encoded(models, fit.read(options.source, models))
+    words = relevance.text_model(models)
+    path = relevance.save_for(models, codes, words, options.out, options.faces)
+    return {"file": str(path), "text_model": words.name, "faces": options.faces}
+
+
 MAKERS: Mapping[str, Callable[[argparse.Namespace, Models], Row]] = {
     "fit": _fit,
     "samples": _samples,
     "pca": _pca,
     "sheet": _sheet,
+    "styleclip": _styleclip,
 }

@@ -7,6 +7,7 @@ model does not see is not rendered.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,10 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from hfgi_app.directions.styleclip.words import SmallWords, Words
+from hfgi_app import weights
+from hfgi_app.directions.styleclip import StyleCLIP
+from hfgi_app.directions.styleclip.words import Clip, SmallWords, Words
+from hfgi_app.errors import WeightsError
+from hfgi_app.models import Models
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig, Styles, SynthesisLayer, ToRGB
-from hfgi_app.train import data
+from hfgi_app.train import data, samples
 from hfgi_app.train.directions import encode
 from hfgi_app.train.loop import Log, load, low_precision, save
 from hfgi_app.types import Latents
@@ -81,6 +86,41 @@ def train(pack: data.Pack, run: Path, size: int, device: torch.device) -> None:
         run / "relevance.pt", measure(channels_last(generator).to(device).eval(), codes, words, run / "relevance.part")
     )
     Log(run / "log.jsonl").write(stage="relevance", faces=FACES, seconds=round(time.perf_counter() - began))
+
+
+@torch.no_grad()
+def sampled(models: Models) -> Tensor:
+    """Codes of the model's own faces, N x L x D."""
+    mapped = torch.cat([samples.mapped(models, seed) for seed in range(PEOPLE)])
+    return mapped[:, None].expand(-1, models.generator.config.rows, -1)
+
+
+@torch.no_grad()
+def encoded(models: Models, pack: data.Pack) -> Tensor:
+    """Codes of a pack's pictures, N x L x D, the first ones of a fixed shuffling."""
+    some = torch.randperm(len(pack.pictures), generator=torch.Generator().manual_seed(0))[:PEOPLE]
+    crops = (pack.batch(part, models.encoder_size, models.device) for part in some.split(BATCH))
+    return torch.cat([models.encoder(crop)[0] for crop in crops])
+
+
+def text_model(models: Models) -> Words:
+    """CLIP where it was fetched before, else the model's own. Raises WeightsError where there is neither."""
+    if weights.at_hand(weights.spec(Clip.name)):
+        return Clip()
+    family = models.families.get(StyleCLIP.group.name)
+    if not isinstance(family, StyleCLIP) or family.words is None:
+        raise WeightsError("There is no text model; run `weights fetch clip` and `weights fetch clip-tokenizer` first.")
+    return family.words
+
+
+def save_for(models: Models, codes: Tensor, words: Words, folder: Path, faces: int) -> Path:
+    """Measure a loaded model, into a directions folder. Raises OSError where it cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    measured = measure(models.generator, codes, words, folder / "styleclip.part", faces)
+    family, path = StyleCLIP.group.name, folder / "styleclip.safetensors"
+    tensors = {f"{family}.{name}": tensor for name, tensor in measured.items()}
+    weights.save(path, tensors, {"config": json.dumps({family: facts(words.name)})})
+    return path
 
 
 def facts(words: str) -> dict[str, dict[str, str]]:

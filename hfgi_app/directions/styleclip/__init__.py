@@ -44,7 +44,7 @@ class StyleCLIP:
     def __init__(
         self, measured: Relevance | None, words: Words | None, steps: Mapping[str, LatentMapper] | None = None
     ) -> None:
-        """measured, words: both or neither; without them the model cannot follow prompts."""
+        """measured, words: prompts need both, the matrix measured with that text model."""
         self.relevance, self.words = measured, words
         self._steps = steps or {}
         self._described = described(self.group.name, self._steps, mappers.FACTS)
@@ -56,9 +56,8 @@ class StyleCLIP:
         measured = _relevance(source)
         files = _published(source, [f"{name}.pt" for name in mappers.FACTS])
         steps = {path.stem: mappers.read(path) for path in files.values()}
-        if measured is None and not steps:
-            return None
-        return cls(measured, None if measured is None else _words(source, measured.words), steps)
+        words = _words(source, SmallWords.name if measured is None else measured.words)
+        return cls(measured, words, steps) if measured or words or steps else None
 
     def sliders(self) -> Sequence[Slider]:
         return [slider for slider, _ in self._described.values()]
