@@ -151,10 +151,8 @@ def _recipe(options: argparse.Namespace) -> EditRecipe:
     """The recipe file, if any, with --method, --set and --text on top of it."""
     recipe = _recipe_file(options.recipe) if options.recipe else EditRecipe()
     strengths = {**dict(recipe.strengths), **dict(options.set)}
-    method = options.method or recipe.method
-    return EditRecipe(
-        tuple(strengths.items()), (*recipe.prompts, *map(Prompt.parse, options.text)), method, recipe.keep
-    )
+    prompts = (*recipe.prompts, *map(Prompt.parse, options.text))
+    return EditRecipe(tuple(strengths.items()), prompts, options.method or recipe.method, recipe.keep)
 
 
 def _recipe_file(path: Path) -> EditRecipe:
@@ -279,7 +277,10 @@ def _directions_parser(commands: Any) -> None:  # noqa: ANN401
     sheet.add_argument("photos", nargs="*", type=Path, help="aligned photos (the average face)")
     sheet.add_argument("--components", type=_span, default=(1, 9), metavar="FIRST:END", help="from 1, END left out")
     sheet.add_argument("--rows", type=_span, default=(0, None), metavar="START:END", help="from 0, END left out (all)")
-    made = {"fit": fit, "samples": samples, "pca": pca, "sheet": sheet}
+    styleclip = _command(actions, "styleclip", _directions_make, "what typed prompts need, for this very model")
+    styleclip.add_argument("source", nargs="?", type=Path, help="folder of aligned pictures, or a pack (samples)")
+    styleclip.add_argument("--faces", type=int, default=16, help="in which every channel of style is tried")
+    made = {"fit": fit, "samples": samples, "pca": pca, "sheet": sheet, "styleclip": styleclip}
     for make, action in made.items():
         out = "picture to write" if make == "sheet" else "folder to write to"
         action.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help=out)
