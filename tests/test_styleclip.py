@@ -338,7 +338,9 @@ def test_the_published_matrix_is_read_and_strengths_are_alphas(tmp_path: Path, n
     typed, delta = StyleCLIP(family.relevance, monkey).typed(
         Prompt("face", "old face", beta=0.1),
         torch.zeros(1, 18, 512),
-        lambda latents: torch.full((1, 3, 8, 8), 0.1 * float(latents.styles[0][1].abs().max()) if latents.styles else 0),
+        lambda latents: torch.full(
+            (1, 3, 8, 8), 0.1 * float(latents.styles[0][1].abs().max()) if latents.styles else 0
+        ),
     )
     assert delta.curve(4.1) == 4.1
     assert typed.slider.step == 0.1
