@@ -43,7 +43,7 @@ class Plan(refiner.Plan):
     movement_weight: float = 1.5
     alignment_weight: float = 3.0
     kept_weight: float = 0.5
-    codes_weight: float = 0.5
+    codes_weight: float = 1.0
     response_weight: float = 4.0
     adversarial_weight: float = 0.02
 
