@@ -13,7 +13,7 @@ look nothing like a photo's. Here X is always a photo, and always the truth; a t
 Edits are steps between codes (`refiner.random_steps`) in place of DyStyle's. The paper's losses are L1, LPIPS on VGG16
 and a StyleGAN2 discriminator with R1, all of weight 1. Here L1 is taken at four scales; the features of the
 discriminator stand in for VGG's, which cannot be shipped; the discriminator goes on from the generator stage's with a
-small weight, since it is small itself. The movement learns as HFGI's does.
+small weight, since it is small itself. The movement learns as in stage `hfgi`, and begins with that where it has run.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from hfgi_app.refine.base import Edit
 from hfgi_app.refine.reganie import rectified
 from hfgi_app.train import augment, data, losses, refiner
 from hfgi_app.train.hfgi import movement_loss
-from hfgi_app.train.loop import State, low_precision
+from hfgi_app.train.loop import State, load, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
+from hfgi_app.weights import part
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ class Plan(refiner.Plan):
 
 
 class ReGANIELearner:
-    """The rectifying network in training."""
+    """The rectifying network in training. start: a checkpoint of stage `hfgi`, with whose movement it begins."""
 
     name = "reganie"
 
-    def __init__(self, plan: Plan, base: Base) -> None:
+    def __init__(self, plan: Plan, base: Base, start: State | None = None) -> None:
         self.plan = plan
         self.config: State = {
             "rectifier": {
@@ -67,6 +68,8 @@ class ReGANIELearner:
         }
         self.rectifier = Rectifier(**self.config["rectifier"])
         pass_through(self.rectifier)
+        if start is not None:
+            self.rectifier.movement.load_state_dict(part(start["average"], "movement"))
         self.networks = nn.ModuleDict({"rectifier": self.rectifier})
 
     def heads(self) -> list[nn.Parameter]:
@@ -151,8 +154,10 @@ def pass_through(rectifier: Rectifier) -> None:
 
 
 def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
-    """Train until `plan.pictures` pictures were seen; needs the generator stage's checkpoint of the same size.
+    """Train until `plan.pictures` pictures were seen; needs the generator stage's checkpoint of the same size, and
+    begins with the movement of the hfgi stage where that has run.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError where there is no generator.
     """
-    refiner.train(pack, run, plan, device, ReGANIELearner)
+    start = load(run / "hfgi.pt")
+    refiner.train(pack, run, plan, device, lambda plan, base: ReGANIELearner(plan, base, start))
