@@ -36,12 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command(options)
     except (HfgiError, OSError, ValueError) as error:
-        sys.stderr.write(f"hfgi: {' '.join(str(error).split())}\n")
-        return 1
+        said = " ".join(str(error).split())
     except KeyboardInterrupt:
-        sys.stderr.write("hfgi: stopped\n")
-        return 1
-    return 0
+        said = "stopped"
+    else:
+        return 0
+    sys.stderr.write(f"hfgi: {said}\n")  # out here what failed is gone, and its progress bars with it
+    return 1
 
 
 def _edit(options: argparse.Namespace) -> None:

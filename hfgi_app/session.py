@@ -16,7 +16,7 @@ from hfgi_app.directions.styleclip import StyleCLIP
 from hfgi_app.errors import PhotoError, RecipeError
 from hfgi_app.models import Models
 from hfgi_app.prompts import Prompt
-from hfgi_app.refine.base import Detail, Edit, Progress
+from hfgi_app.refine.base import Detail, Edit, Patient, Progress
 from hfgi_app.types import Change, Delta, EditRecipe, Face, Inversion, Latents, Photo, TypedSlider
 
 PREVIEW_SIZES = (128, 256, 512)
@@ -98,6 +98,16 @@ class EditSession:
         """
         self._prepare(self._photo(), method, progress)
 
+    def estimate(self, method: str) -> float:
+        """Seconds that `prepare` would take, about; 0 where the method is ready, or too quick to ask first.
+
+        Raises RecipeError for a method that the model does not have.
+        """
+        opened, refiner = self._photo(), self.models.refiner(method)
+        if method in opened.prepared or not isinstance(refiner, Patient):
+            return 0.0
+        return refiner.estimate(opened.inversion)
+
     def close(self) -> None:
         """Forget the photo and all that came from it."""
         self._opened = None
@@ -140,7 +150,7 @@ class EditSession:
             return 0
         opened = self._opened
         inversion: int = sum(tensor.nbytes for tensor in vars(opened.inversion).values())
-        return opened.face.photo.nbytes + inversion + sum(one.nbytes for one in opened.prepared.values())
+        return opened.face.photo.nbytes + inversion + sum(one.nbytes for one in list(opened.prepared.values()))
 
     def preview(self, recipe: EditRecipe) -> Photo:
         """The edited face alone, P x P (see `preview_size`), for live frames; same formula as `render`."""

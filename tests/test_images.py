@@ -14,9 +14,10 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from hfgi_app import images
 from hfgi_app.errors import PhotoError
+from hfgi_app.prompts import Prompt
 from hfgi_app.types import EditRecipe
 
-RECIPE = EditRecipe((("a/age", 2.0),), ('<b> & "é" -> 漢 ]]> 🙂',)).to_json()
+RECIPE = EditRecipe((("a/age", 2.0),), (Prompt('<b> & "é"', "漢 ]]> 🙂"),)).to_json()
 
 
 def picture(width=48, height=32, seed=0):

@@ -1,8 +1,8 @@
 """Judges: what a picture of a face shows, read by means that no network here was trained with.
 
-Turn and expression come from the face mesh (`shape`). Age, glasses and hair come from ridge regressions on gradients
-and colours, fitted to the labelled training photos: they understate, by the slope that is reported with them. Who it
-is comes from the gradients of the inner face alone, laid over the average face, without hair, clothes and background.
+Turn and expression come from the face mesh (`shape`). Age, glasses, hair and beard come from ridge regressions on
+gradients and colours, fitted to the labelled training photos: they understate, by the slope that is reported with them.
+Who it is comes from the gradients of the inner face alone, laid over the average face: no hair, clothes or background.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hfgi_app.evaluate.report import Judge, Recognition
 from hfgi_app.evaluate.shape import MEASURES, Shapes
 from hfgi_app.types import Photo
 
-LEARNT = {"age": "age_est", "glasses": "glasses", "hair": "hair_L"}
+LEARNT = {"age": "age_est", "glasses": "glasses", "hair": "hair_L", "beard": "facial_hair_score"}
 """What is learnt from labels, and the label it is called by in a training pack."""
 UNITS = {"yaw": "°", "pitch": "°", "smile": "SD", "age": "yr", "hair": "L*"}
 

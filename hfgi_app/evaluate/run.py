@@ -6,16 +6,17 @@ render is the edit of the code with nothing brought back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from hfgi_app.errors import NoFaceError, PhotoError
 from hfgi_app.evaluate import stages, summary
-from hfgi_app.evaluate.judges import Judges
-from hfgi_app.evaluate.photos import Faces, spread
-from hfgi_app.evaluate.report import Measured, Report
+from hfgi_app.evaluate.judges import Judges, Reading
+from hfgi_app.evaluate.photos import Faces, Rows, spread
+from hfgi_app.evaluate.report import Look, Measured, Report
 from hfgi_app.evaluate.summary import Seen
 from hfgi_app.models import Models
 
@@ -34,8 +35,23 @@ TARGETS = {
     "eyes_open": "eyes_open",
     "glasses": "glasses",
     "hair": "hair",
+    "beard": "beard",
 }
 """What a slider of that name is meant to change."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What is measured, by whom. photos: the test photos; known: what they show; places: of those that are edited;
+    targets: sliders whose effect has a measure, and its name."""
+
+    models: Models
+    judges: Judges
+    methods: Sequence[str]
+    photos: stages.Photos
+    known: Sequence[Reading]
+    places: Rows
+    targets: Mapping[str, str]
 
 
 def evaluate(models: Models, faces: Faces, methods: Sequence[str] = (), limit: int | None = None) -> Report:
@@ -49,37 +65,49 @@ def evaluate(models: Models, faces: Faces, methods: Sequence[str] = (), limit: i
     rows = faces.testing(limit)
     if not len(rows):
         raise PhotoError("There is no test face among these pictures; give at least one.")
-    photos = faces.photos[rows]
-    methods = chosen(models, methods)
-    judges = Judges(faces)
-    known = [judges.read(photo) for photo in stages.bar(photos, "reading")]
-    if all(np.isnan(one.values).any() for one in known):
-        raise NoFaceError("No face was found in the test pictures; give aligned photos of faces.")
-    places = spread(np.arange(len(rows)), EDITED)
-    sample, targets = photos[places], measurable(models, judges)
-    table = {(method, look): Seen() for method in methods for look in stages.LOOKS}
-    stages.rebuild(models, judges, photos, table)
-    stages.edit(models, judges, sample, places.tolist(), table, targets)
-    odd, costs = stages.odd(models, methods, sample), stages.costs(models, methods, photos)
-    turning = next((slider for slider in models.sliders() if targets.get(slider.name) == "yaw"), None)
-    alignment = stages.alignment(models, methods, sample, turning) if turning else {}
-    looks = {
-        key: summary.look(seen, table[BASELINE, "raw"], known, judges.names, targets) for key, seen in table.items()
-    }
+    study = _study(models, faces, faces.photos[rows], chosen(models, methods))
     return Report(
         model=models.name,
         size=models.size,
         faces=len(rows),
-        edited=len(places),
+        edited=len(study.places),
         torch=torch.__version__,
         threads=torch.get_num_threads(),
-        judges=judges.agree(faces, rows, known),
-        recognition=judges.recognise(photos, known),
-        methods={
-            name: Measured(looks[name, "raw"], looks[name, "composited"], odd[name], alignment.get(name), costs[name])
-            for name in methods
-        },
+        judges=study.judges.agree(faces, rows, study.known),
+        recognition=study.judges.recognise(study.photos, study.known),
+        methods=_measured(study),
     )
+
+
+def _study(models: Models, faces: Faces, photos: stages.Photos, methods: Sequence[str]) -> Study:
+    judges = Judges(faces)
+    known = [judges.read(photo) for photo in stages.bar(photos, "reading")]
+    if all(np.isnan(one.values).any() for one in known):
+        raise NoFaceError("No face was found in the test pictures; give aligned photos of faces.")
+    places = spread(np.arange(len(photos)), EDITED)
+    return Study(models, judges, methods, photos, known, places, measurable(models, judges))
+
+
+def _measured(study: Study) -> dict[str, Measured]:
+    models, methods, sample = study.models, study.methods, study.photos[study.places]
+    looks = _looks(study)
+    odd, costs = stages.odd(models, methods, sample), stages.costs(models, methods, sample)
+    turning = next((slider for slider in models.sliders() if study.targets.get(slider.name) == "yaw"), None)
+    alignment = stages.alignment(models, methods, sample, turning) if turning else {}
+    return {
+        name: Measured(looks[name, "raw"], looks[name, "composited"], odd[name], alignment.get(name), costs[name])
+        for name in methods
+    }
+
+
+def _looks(study: Study) -> dict[tuple[str, str], Look]:
+    """By method and look."""
+    models, judges, photos = study.models, study.judges, study.photos
+    table = {(method, look): Seen() for method in study.methods for look in stages.LOOKS}
+    stages.rebuild(models, judges, photos, table)
+    stages.edit(models, judges, photos[study.places], study.places.tolist(), table, study.targets)
+    base, names = table[BASELINE, "raw"], judges.names
+    return {key: summary.look(seen, base, study.known, names, study.targets) for key, seen in table.items()}
 
 
 def chosen(models: Models, methods: Sequence[str]) -> list[str]:

@@ -63,7 +63,8 @@ class HFGI:
             aligned: Tensor = self.alignment(distortion, after)
             return aligned
         carried = moved(self.movement, distortion, detail.before, after)[0]
-        return carried + self.alignment(carried, after)
+        corrected: Tensor = carried + self.alignment(carried, after)
+        return corrected
 
     def render(self, detail: HFGIDetail, edit: Edit) -> Tensor:
         scale, shift = self.consultation(self.align(detail, edit))

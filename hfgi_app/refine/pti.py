@@ -88,6 +88,8 @@ class PTI:
             optimiser.zero_grad(set_to_none=True)
             _difference(tuned(inversion.codes), inversion.source).backward()
             (self.locality_weight * self._locality(tuned, inversion.codes, rng)).backward()
+            for group in optimiser.param_groups:
+                group["lr"] = self.learning_rate * (1 - step / self.steps)
             optimiser.step()
             left = (time.perf_counter() - started) / (step + 1) * (self.steps - step - 1)
             report((step + 1) / self.steps, f"Tuning the generator to this photo, {_spoken(left)} left")

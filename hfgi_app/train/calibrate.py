@@ -1,0 +1,126 @@
+"""Stage `calibrate`: what a slider does, measured on photos, becomes its unit.
+
+Each direction is rendered by e4e alone at nine strengths on a few training photos and read by a judge. The curve
+through the median change is stored with it, so that a slider at v moves the median face by v units; its range is the
+widest in which the effect keeps growing and the picture stays a face.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from hfgi_app import images, weights
+from hfgi_app.directions import build
+from hfgi_app.directions.base import Facts
+from hfgi_app.directions.interfacegan import InterfaceGAN
+from hfgi_app.models import CATALOGUE, Models, embedded_tensors
+from hfgi_app.train import data
+from hfgi_app.types import Curve, Photo
+
+Read = Callable[[Photo], Mapping[str, float]]
+"""Attributes of a face by name; NaN where none is seen."""
+
+FACES = 24
+STRENGTHS = np.linspace(-4, 4, 9)
+"""In standard deviations of the codes along a direction."""
+LEAST_GAIN = 0.2
+"""Of the change a step brings near zero: a range ends where a further step brings less."""
+LEAST_SEEN = 0.9
+"""Share of the pictures in which a face is still found."""
+
+Values = NDArray[np.float64]
+Measured = dict[str, Curve]
+
+
+def halves(pack: data.Pack) -> data.Pack:
+    """The training pictures alone, every other one marked as for testing: judges learn from the others, so that they
+    are no better on the faces they read than on new ones."""
+    train = pack.indices(test=False)
+    labels = {name: values[train] for name, values in pack.labels.items()}
+    names = tuple(pack.names[index] for index in train.tolist())
+    odd = torch.arange(len(train)) % 2 == 1
+    return data.Pack(pack.pictures[train], pack.sharp[train], odd, names, labels)
+
+
+@torch.no_grad()
+def calibrate(folder: Path, pack: data.Pack, judge: Callable[[data.Pack], Read], device: torch.device) -> Measured:
+    """Measure and store the curve of every direction in a model's folder whose facts name the `attribute` it is to
+    change and how much of it a unit is, `per`.
+
+    The others keep what they have, as do those without a steady effect. Gives the curves by name.
+    """
+    tensors, config = embedded_tensors(folder)
+    models = Models(CATALOGUE[0], tensors, config, build(tensors, config), device)
+    family = models.families[InterfaceGAN.group.name]
+    facts: Mapping[str, Facts] = config[InterfaceGAN.group.name]
+    pack = halves(pack)
+    read = judge(pack)
+    faces = [models.invert(pack.batch(one, models.encoder_size, device)) for one in _spread(pack).split(1)]
+    faces = [face for face in faces if all(map(isfinite, read(images.to_photo(face.coarse)).values()))][:FACES]
+    codes = torch.cat([face.codes for face in faces])
+    found: dict[str, Curve] = {}
+    for name, own in tqdm([(name, own) for name, own in facts.items() if "attribute" in own], desc="calibrate"):
+        step = cast(Tensor, family.delta(name, faces[0]).w)
+        multiples = STRENGTHS * float(((codes * step).sum((1, 2)) / step.square().sum()).std())
+        values = respond(models, codes, step, multiples, read, own["attribute"])
+        if points := curve(multiples, values, own["per"]):
+            found[name] = points
+    _store(folder, found)
+    return found
+
+
+def _spread(pack: data.Pack) -> Tensor:
+    """Twice as many faces as are needed, evenly over those that judges did not learn from."""
+    held_out = pack.indices(test=True)
+    return held_out[torch.linspace(0, len(held_out) - 1, min(2 * FACES, len(held_out))).long()]
+
+
+def _store(folder: Path, found: Mapping[str, Curve]) -> None:
+    for path in folder.glob("*.safetensors"):
+        tensors, metadata = weights.load(path)
+        config = json.loads(metadata["config"])
+        named = config.get(InterfaceGAN.group.name, {})
+        for name in named.keys() & found.keys():
+            named[name] |= _slider(found[name], named[name]["step"])
+        if named.keys() & found.keys():
+            weights.save(path, tensors, {**metadata, "config": json.dumps(config)})
+
+
+def _slider(curve: Curve, step: float) -> Facts:
+    """Facts of a slider that ends where its curve does, at a whole step."""
+    low, high = (int(end / step) * step for end in (curve.strengths[0], curve.strengths[-1]))
+    return {"low": low, "high": high, "curve": [curve.strengths, curve.multiples]}
+
+
+def respond(models: Models, codes: Tensor, step: Tensor, multiples: Values, read: Read, attribute: str) -> Values:
+    """What is read of an attribute in codes N x L x D + multiples K of a step 1 x L x D: N x K."""
+    times = torch.from_numpy(multiples).to(step)[:, None, None]
+    rows = [[images.to_photo(picture[None]) for picture in models.generator(one + times * step)] for one in codes]
+    return np.array([[read(picture)[attribute] for picture in row] for row in rows])
+
+
+def curve(multiples: Values, values: Values, per: float) -> Curve | None:
+    """The part around 0 in which the median change keeps growing; None where there is none on one side.
+
+    multiples K: rising, 0 in the middle. values N x K: of the attribute. per: its change a unit.
+    """
+    middle = len(multiples) // 2
+    changes = np.nanmedian(values - values[:, middle : middle + 1], axis=0) / per
+    seen = np.isfinite(values).mean(axis=0) >= LEAST_SEEN
+    gains = np.diff(changes) / np.diff(multiples)
+    good = (gains > LEAST_GAIN * gains[middle - 1 : middle + 1].mean()) & (gains > 0) & seen[1:] & seen[:-1]
+    first = middle - int(np.argmin([*good[:middle][::-1], False]))  # counts up to the first step that is not good
+    last = middle + int(np.argmin([*good[middle:], False]))
+    if not first < middle < last:
+        return None
+    return Curve(tuple(changes[first : last + 1].tolist()), tuple(multiples[first : last + 1].tolist()))
