@@ -135,9 +135,11 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from hfgi_app.evaluate.photos import Faces
+    from hfgi_app.evaluate.reader import reader
     from hfgi_app.train import stages
 
-    stages.run(options)
+    stages.run(options, lambda pack: reader(Faces.of(pack.pictures, pack.test, pack.labels)))
 
 
 def _checked_out(out: Path) -> None:
@@ -307,14 +309,14 @@ def _measuring_parsers(commands: Any) -> None:  # noqa: ANN401
 def _train_parser(commands: Any) -> None:  # noqa: ANN401
     training = _command(commands, "train", _train, "train a model of your own, one stage a command")
     methods = ("hfgi", "styleres", "reganie", "wagi", "restyle")
-    stages = ("data", "generator", *methods, "directions", "words", "relevance", "export", "restore")
+    stages = ("data", "generator", *methods, "directions", "words", "relevance", "export", "calibrate", "restore")
     training.add_argument("stage", choices=stages)
     training.add_argument("folders", nargs="*", type=Path, help="data: folders of aligned pictures")
     training.add_argument("--run", type=Path, default=Path("runs/portrait"), help="where the run lives")
     training.add_argument("--size", type=int, default=128, choices=(32, 64, 128), help="side of the pictures in pixels")
     training.add_argument("--pictures", type=int, help="train until this many pictures were seen")
     training.add_argument(
-        "--weights", type=Path, default=Path("weights/portrait"), help="shipped files (export, restore)"
+        "--weights", type=Path, default=Path("weights/portrait"), help="shipped files (export, calibrate, restore)"
     )
     training.add_argument("--device", default="auto", help="auto, cpu or cuda")
 

@@ -73,7 +73,8 @@ def calibrate(folder: Path, pack: data.Pack, judge: Callable[[data.Pack], Read],
         step = cast(Tensor, family.delta(name, faces[0]).w)
         multiples = STRENGTHS * float(((codes * step).sum((1, 2)) / step.square().sum()).std())
         values = respond(models, codes, step, multiples, read, own["attribute"])
-        if points := curve(multiples, values, own["per"]):
+        points = curve(multiples, values, own["per"])
+        if points and min(-points.strengths[0], points.strengths[-1]) >= own["step"]:
             found[name] = points
     _store(folder, found)
     return found
@@ -98,7 +99,7 @@ def _store(folder: Path, found: Mapping[str, Curve]) -> None:
 
 def _slider(curve: Curve, step: float) -> Facts:
     """Facts of a slider that ends where its curve does, at a whole step."""
-    low, high = (int(end / step) * step for end in (curve.strengths[0], curve.strengths[-1]))
+    low, high = (round(int(end / step) * step, 6) for end in (curve.strengths[0], curve.strengths[-1]))
     return {"low": low, "high": high, "curve": [curve.strengths, curve.multiples]}
 
 

@@ -27,12 +27,13 @@ CONTROLS = (
 
 @dataclass(frozen=True)
 class Target:
-    """A slider to fit: the label, what is held fixed beside it, how it is shown.
+    """A slider to fit: the label, what a judge calls it, what is held fixed beside it, how it is shown.
 
     free: labels that may follow it (an opening mouth belongs to a smile). per: label units in one unit of the slider.
     """
 
     label: str
+    attribute: str
     shown: str
     unit: str
     low: float
@@ -43,15 +44,15 @@ class Target:
 
 
 TARGETS: Mapping[str, Target] = {
-    "age": Target("age_est", "Age", "yr", -25, 25, 0.5, free=("hair_L", "hair_chroma", "skin_L")),
-    "smile": Target("smile", "Smile", "SD", -2.5, 2.5, 0.05, free=("mouth_open",)),
-    "pose": Target("yaw", "Turn head", "°", -15, 15, 0.1),
-    "pitch": Target("pitch", "Raise chin", "°", -10, 10, 0.1),
-    "mouth": Target("mouth_open", "Open mouth", "%", -20, 20, 0.5, free=("smile",), per=0.01),
-    "eyes": Target("eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01),
-    "glasses": Target("glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open")),
-    "hair": Target("hair_L", "Hair lightness", "L*", -40, 40, 1, free=("hair_chroma",)),
-    "beard": Target("facial_hair_score", "Beard", "SD", -4, 4, 0.1),
+    "age": Target("age_est", "age", "Age", "yr", -25, 25, 0.5, free=("hair_L", "hair_chroma", "skin_L")),
+    "smile": Target("smile", "smile", "Smile", "SD", -2.5, 2.5, 0.05, free=("mouth_open",)),
+    "pose": Target("yaw", "yaw", "Turn head", "°", -15, 15, 0.1),
+    "pitch": Target("pitch", "pitch", "Raise chin", "°", -10, 10, 0.1),
+    "mouth": Target("mouth_open", "mouth_open", "Open mouth", "%", -20, 20, 0.5, free=("smile",), per=0.01),
+    "eyes": Target("eyes_open", "eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01),
+    "glasses": Target("glasses", "glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open")),
+    "hair": Target("hair_L", "hair", "Hair lightness", "L*", -40, 40, 1, free=("hair_chroma",)),
+    "beard": Target("facial_hair_score", "beard", "Beard", "SD", -4, 4, 0.1),
 }
 RIDGE = 1e-2
 
@@ -119,9 +120,8 @@ def ends(run: Path) -> Tensor | None:
 
 
 def facts(names: list[str]) -> dict[str, dict[str, object]]:
-    """How the sliders of these directions are shown."""
-    chosen = {name: TARGETS[name] for name in names}
-    return {
-        name: {"label": t.shown, "unit": t.unit, "low": t.low, "high": t.high, "step": t.step}
-        for name, t in chosen.items()
-    }
+    """How the sliders of these directions are shown, and what the stage `calibrate` is to measure of them."""
+    shown = {"label": "shown", "unit": "unit", "low": "low", "high": "high", "step": "step"}
+    measured = {"attribute": "attribute", "per": "per"}
+    fields = {**shown, **measured}
+    return {name: {fact: getattr(TARGETS[name], field) for fact, field in fields.items()} for name in names}

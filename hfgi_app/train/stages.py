@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from hfgi_app.models import pick_device
-from hfgi_app.train import data, directions, export, generator, hfgi, reganie, relevance, restyle, styleres, wagi, words
+from hfgi_app.train import (
+    calibrate,
+    data,
+    directions,
+    export,
+    generator,
+    hfgi,
+    reganie,
+    relevance,
+    restyle,
+    styleres,
+    wagi,
+    words,
+)
 
 LEARNERS = {"hfgi": hfgi, "styleres": styleres, "reganie": reganie, "wagi": wagi, "restyle": restyle, "words": words}
 """One stage a refinement method, and the text model: a module with its Plan and train."""
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run `options.stage` in the folder `options.run`; the pack lies there as pack.npz."""
+def run(options: argparse.Namespace, judge: Callable[[data.Pack], calibrate.Read]) -> None:
+    """Run `options.stage` in the folder `options.run`; the pack lies there as pack.npz.
+
+    judge: makes what reads attributes of faces, from a pack that teaches it.
+    """
     device = pick_device(options.device)
     length = {} if options.pictures is None else {"pictures": options.pictures}
     pack = options.run / "pack.npz"
@@ -27,6 +44,8 @@ def run(options: argparse.Namespace) -> None:
         directions.train(data.load(pack), options.run, options.size, device)
     elif options.stage == "relevance":
         relevance.train(data.load(pack), options.run, options.size, device)
+    elif options.stage == "calibrate":
+        calibrate.calibrate(options.weights, data.load(pack), judge, device)
     elif options.stage == "export":
         export.export(options.run, options.size, options.weights)
     else:
