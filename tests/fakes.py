@@ -1,7 +1,7 @@
 """Models and a session that need no weights: quick, exact, and easy to see in the pixels.
 
 A fake edit adds light to the feathered face square: `tone/red` to the red channel and so on, 10 levels a unit; each of
-the many looks darkens it by a level a unit.
+the many looks darkens it by a level a unit. The method e4e does half of that, and the method slow learns a photo first.
 As a script: `python tests/fakes.py EXAMPLES [SECONDS]` runs the studio on them, SECONDS a frame.
 """
 
@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from hfgi_app.composite import FEATHER
-from hfgi_app.errors import NoFaceError, PhotoError
+from hfgi_app.errors import NoFaceError, PhotoError, RecipeError
 from hfgi_app.types import EditRecipe, Group, Method, Photo, Slider
 
 SIZE = 256
+LESSON, STEPS = 2.0, 20
+"""Seconds and steps that the slow method takes to learn a photo."""
 ROOT = Path(__file__).parent.parent
 
 
@@ -45,7 +47,8 @@ class FakeModels:
         ]
 
     def methods(self) -> list[Method]:
-        return [Method("hfgi", "HFGI", "Wang et al. 2022"), Method("e4e", "e4e only", "Tov et al. 2021")]
+        names = {"hfgi": "HFGI", "slow": "Slow one", "e4e": "e4e only"}
+        return [Method(name, label, "A paper") for name, label in names.items()]
 
 
 class FakeSession:
@@ -57,6 +60,7 @@ class FakeSession:
         self.quad = np.zeros((4, 2))
         self.faces = self.face = 0
         self.nbytes = 0
+        self.learnt = {"hfgi", "e4e"}
 
     def open(self, photo, *, face_index=None, aligned=False, progress=None):
         for ratio, doing in ((0.2, "Finding the face"), (0.6, "Learning the face")):
@@ -70,6 +74,7 @@ class FakeSession:
         if not 0 <= (face_index or 0) < faces:
             raise NoFaceError(f"There is no face {face_index} in this photo.")
         self.photo, self.faces, self.face, self.nbytes = photo, faces, face_index or 0, photo.nbytes
+        self.learnt = {"hfgi", "e4e"}
         centre = np.array([width * (self.face + 0.5) / faces, height * 0.45])
         right = 0.32 * min(height, width / faces) * np.array([np.cos(0.1), np.sin(0.1)])
         down = np.array([-right[1], right[0]])
@@ -96,6 +101,18 @@ class FakeSession:
         along = points @ self._down() / (self._down() @ self._down())
         return _add(photo, (_ramp(across) * _ramp(along))[..., None] * self._light(recipe))
 
+    def estimate(self, method: str) -> float:
+        return 0.0 if method in self.learnt else LESSON
+
+    def prepare(self, method: str, progress=None) -> None:
+        if method not in {known.name for known in self.models.methods()}:
+            raise RecipeError(f"This model has no method {method!r}.")
+        for step in range(1, STEPS + 1):
+            time.sleep(LESSON / STEPS)
+            if progress:
+                progress(step / STEPS, f"Step {step} of {STEPS}")
+        self.learnt.add(method)
+
     def close(self) -> None:
         self.photo, self.nbytes = None, 0
 
@@ -114,7 +131,7 @@ class FakeSession:
         strengths = dict(recipe.strengths)
         tones = np.array([strengths.get(f"tone/{name}", 0.0) for name in ("red", "green", "blue")])
         looks = sum(value for name, value in strengths.items() if name.startswith("looks/"))
-        return 10 * tones + strengths.get("light/exposure", 0.0) - looks
+        return (10 * tones + strengths.get("light/exposure", 0.0) - looks) * (0.5 if recipe.method == "e4e" else 1)
 
 
 def _ramp(at):

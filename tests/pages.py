@@ -73,14 +73,15 @@ def open_photo(page, photo: np.ndarray) -> None:
     paint(page)
 
 
-def pixels(page) -> np.ndarray:
-    """What the canvas shows, H x W x 3."""
+def pixels(page, canvas: str = '[data-part="canvas"]') -> np.ndarray:
+    """What a canvas shows, H x W x 3; by default the picture's."""
     size, data = page.evaluate(
-        """() => { const c = document.querySelector("#studio canvas");
+        """(canvas) => { const c = document.querySelector("#studio " + canvas);
             const bytes = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
             let text = "";
             for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
-            return [[c.height, c.width], btoa(text)]; }"""
+            return [[c.height, c.width], btoa(text)]; }""",
+        canvas,
     )
     return np.frombuffer(base64.b64decode(data), np.uint8).reshape(*size, 4)[..., :3].astype(int)
 
@@ -143,6 +144,13 @@ def rendered(photo: np.ndarray, recipe: EditRecipe) -> np.ndarray:
     session = FakeSession(FakeModels())
     session.open(photo)
     return session.render(recipe).astype(int)
+
+
+def face(photo: np.ndarray, red: float) -> np.ndarray:
+    """The face square alone, at so much red."""
+    session = FakeSession(FakeModels())
+    session.open(photo)
+    return session.preview(EditRecipe((("tone/red", red),))).astype(int)
 
 
 def wait_for(condition, seconds: float = 20) -> None:

@@ -15,6 +15,7 @@ from pages import (
     download,
     drag,
     drop,
+    face,
     has_photo,
     huge,
     message,
@@ -38,6 +39,8 @@ pytestmark = pytest.mark.browser
 
 SMILE = '[data-name="interfacegan/smile"]'
 LOOK = '[data-name="looks/look_7"]'
+COMPARED = "#studio[data-compared=true]"
+PICTURE = '[data-part="canvas"]'
 RED, GREEN = '[data-name="tone/red"]', '[data-name="tone/green"]'
 
 
@@ -74,7 +77,8 @@ def tab(chromium, studio):
 
 @pytest.fixture
 def page(tab):
-    """That page with a photo just opened."""
+    """That page with a photo just opened, its method the first."""
+    tab.check('.methods input[value="hfgi"]')
     open_photo(tab, portrait())
     return tab
 
@@ -117,7 +121,7 @@ def test_light_and_dark_follow_the_system_and_can_be_read(chromium, studio, tab)
 def test_on_a_phone_the_picture_stays_in_view_above_the_sliders(page):
     page.set_viewport_size({"width": 390, "height": 844})
     page.locator('[data-name="keep"]').scroll_into_view_if_needed()
-    picture, row = page.locator("canvas").bounding_box(), page.locator('[data-name="keep"]').bounding_box()
+    picture, row = page.locator(PICTURE).bounding_box(), page.locator('[data-name="keep"]').bounding_box()
     width = page.evaluate("document.documentElement.scrollWidth")
     page.set_viewport_size({"width": 1280, "height": 800})
     assert 0 <= picture["y"] < picture["y"] + picture["height"] <= row["y"]
@@ -200,7 +204,7 @@ def test_the_wipe_shows_the_photo_on_its_left(page):
     half = photo.shape[1] // 2
     assert np.array_equal(pixels(page)[:, : half - 2], photo[:, : half - 2])
     assert np.array_equal(pixels(page)[:, half + 2 :], edited[:, half + 2 :])
-    box = page.locator("canvas").bounding_box()
+    box = page.locator(PICTURE).bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
@@ -290,6 +294,58 @@ def test_favourites_come_first_and_stay(chromium, studio):
     context.close()
 
 
+# --- methods side by side ---------------------------------------------------------------------------------------------
+
+
+def test_all_methods_are_compared_and_one_is_taken(page):
+    slide(page, RED, 4)
+    page.click("text=Compare >> nth=-1")
+    page.wait_for_selector(COMPARED)
+    square = face(portrait(), 4)
+    for name, light in (("", 0), ("hfgi", 40), ("e4e", 20)):
+        assert np.array_equal(pixels(page, f'[data-tile="{name}"] canvas'), face(portrait(), light / 10)), name
+    assert "Slow one learns the photo first: about 5 seconds." in page.text_content('[data-tile="slow"] .lesson')
+    page.click("[data-tile=e4e] figcaption button")
+    rest(page)
+    assert page.is_checked('.methods input[value="e4e"]')
+    page.click('[data-view="wipe"]')
+    page.select_option('[data-part="left"]', "e4e")
+    page.select_option('[data-part="right"]', "hfgi")
+    shown, half = pixels(page, '[data-part="paired"]'), square.shape[1] // 2
+    assert np.array_equal(shown[:, :half], face(portrait(), 2)[:, :half])
+    assert np.array_equal(shown[:, half:], square[:, half:])
+    page.click('[data-view="difference"]')
+    words = page.text_content('[data-part="words"]')
+    assert "6.7 of 255 levels on average, by 7 at most" in words  # 20 levels of red, none of green and blue
+    assert "shown 32 times as strong" in words
+    page.select_option('[data-part="right"]', "e4e")
+    assert page.text_content('[data-part="words"]') == "The two are the same to the last bit."
+    assert pixels(page, '[data-part="paired"]').max() == 0
+    page.keyboard.press("Escape")
+    assert page.is_hidden('[data-part="compare"]')
+
+
+def test_a_slow_method_says_how_long_can_be_stopped_and_is_used_when_ready(page):
+    slide(page, RED, 4)
+    page.check('.methods input[value="slow"]')
+    lesson = page.locator('.methods [data-lesson="slow"]')
+    lesson.get_by_text("about 5 seconds").wait_for()
+    assert page.is_checked('.methods input[value="hfgi"]')  # the page goes on with what is ready
+    lesson.get_by_text("Start").click()
+    lesson.get_by_text("of 20").wait_for()
+    slide(page, GREEN, 4)  # sliders stay live meanwhile
+    assert centre(page)[1] > 130
+    lesson.get_by_text("Cancel").click()
+    lesson.get_by_text("Start").click()
+    page.wait_for_selector('.methods input[value="slow"]:checked')
+    rest(page)
+    assert lesson.is_hidden()
+    assert EditRecipe.from_json(images.read_recipe(download(page))).method == "slow"
+    page.keyboard.press("Control+z")
+    rest(page)
+    assert page.is_checked('.methods input[value="hfgi"]')
+
+
 # --- photos ----------------------------------------------------------------------------------------------------------
 
 
@@ -372,7 +428,7 @@ def test_two_browsers_never_see_each_others_photo_and_a_closed_one_leaves_none(c
 def test_a_photo_can_be_deleted_and_another_opened(page, studio):
     page.click("text=Delete my photo now")
     page.wait_for_selector("text=Drop a photo here")
-    assert page.is_hidden("canvas")
+    assert page.is_hidden(PICTURE)
     assert page.is_disabled("text=Download")
     assert not has_photo(studio, visit(page))
     open_photo(page, portrait((60, 60, 160)))

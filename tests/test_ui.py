@@ -182,6 +182,52 @@ def test_an_older_request_that_arrives_late_is_not_worked_on(client, visits):
     assert ask(client, token, "frame", RED, 4).status_code == 204
 
 
+def learn(client, token: str, method: str = "slow") -> list[dict]:
+    response = client.post("/studio/learn", json={"method": method}, headers={"X-Visit": token})
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+def test_a_slow_method_asks_first_and_learns_on_demand(client, visits, monkeypatch):
+    monkeypatch.setattr(fakes, "LESSON", 0.2)
+    token, slow = visits.begin("page"), RED | {"method": "slow"}
+    opened(client, token, png(portrait()))
+    for path in ("frame", "picture", "tile", "export"):
+        answer = ask(client, token, path, slow)
+        assert (answer.status_code, answer.json()) == (202, {"method": "slow", "seconds": 0.2})
+    told = learn(client, token)
+    assert [line.get("ratio") for line in told] == [*(step / 20 for step in range(1, 21)), None]
+    assert told[-1] == {"ready": True}
+    assert ask(client, token, "tile", slow).headers["Content-Type"] == "image/png"
+    assert "no method" in learn(client, token, "magic")[-1]["message"]
+
+
+def test_a_lesson_ends_when_its_photo_is_put_away(client, visits, monkeypatch):
+    token = visits.begin("page")
+    opened(client, token, png(portrait()))
+    session = visits.find(token).session
+    monkeypatch.setattr(visits, "stand_back", lambda: visits.forget(token))  # at the first step
+    assert "called off" in learn(client, token)[-1]["message"]
+    assert "slow" not in session.learnt
+
+
+def test_a_lesson_holds_nobody_up_and_lets_others_go_first(visits):
+    began, gate = Event(), Event()
+
+    def lesson() -> float:
+        began.set()
+        gate.wait(5)
+        started = time.monotonic()
+        visits.stand_back()
+        return time.monotonic() - started
+
+    learning = visits.submit_slow(lesson)
+    assert began.wait(5)
+    assert visits.submit(lambda: b"picture").result(5) == b"picture"  # while it learns
+    visits.submit(time.sleep, 0.3)
+    gate.set()
+    assert 0.1 < learning.result(5) < visits_module.POLITE
+
+
 # --- visits ----------------------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,8 @@ function wireRows() {
     row.addEventListener("dblclick", ({ target }) => { if (target !== field(row) && !target.closest(".star")) reset([row]); });
     drawRow(row);
   }
-  for (const radio of root.querySelectorAll(".methods input")) radio.addEventListener("change", change);
+  for (const radio of root.querySelectorAll(".methods input"))
+    radio.addEventListener("change", () => { wanted = null; change(); });
 }
 
 function wireTools() {
@@ -71,15 +72,17 @@ function wireFiles() {
 }
 
 function wireKeys() {
-  const typing = (event) => event.target.matches?.('input[type="text"], input[type="search"]');
+  const typing = (event) => event.target.matches?.('input[type="text"], input[type="search"], select');
   const pressable = (event) => event.target.closest?.("button:not([data-part='hold']), [type='radio'], summary");
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && isComparing() && !typing(event)) return compare(false);
     if (typing(event)) return;
     const key = event.key.toLowerCase(), command = event.ctrlKey || event.metaKey;
     if (command && key === "z") { event.preventDefault(); travel(event.shiftKey ? 1 : -1); }
     else if (key === "w" && !command && !part("wipe").disabled) wipe();
+    else if (key === "c" && !command) compare(!isComparing());
     else if (key === "/" && !part("search").hidden) { event.preventDefault(); part("search").focus(); }
-    else if (key === " " && !pressable(event)) { event.preventDefault(); hold(true); }
+    else if (key === " " && !pressable(event) && !isComparing()) { event.preventDefault(); hold(true); }
   });
   document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
 }
@@ -88,6 +91,8 @@ function start() {
   visit = root.dataset.visit;
   wireRows();
   wirePanel();
+  wireLessons();
+  wireCompare();
   wireTools();
   wireFiles();
   wireKeys();

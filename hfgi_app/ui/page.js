@@ -4,7 +4,7 @@ const root = element.querySelector("#studio");
 const part = (name) => root.querySelector(`[data-part="${name}"]`);
 const rows = [...root.querySelectorAll(".row")];
 const canvas = makeCanvas(part("canvas"));
-const live = makeLive(post, show, (error) => say(sentence(error)));
+const live = makeLive(post, show, fail);
 let visit = "", source = null, opening = null, returning = null, resting = null;
 let past = [], now = -1;
 
@@ -19,8 +19,27 @@ async function post(path, fields, again = true) {
     await (returning ??= read(source).finally(() => { returning = null; progress(null); }));
     return post(path, fields, false);
   }
+  if (response.status === 202) throw Object.assign(new Error("A method has yet to learn the photo."), { unready: await response.json() });
   if (!response.ok) throw new Error(await reason(response));
   return response;
+}
+
+function fail(error) {
+  if (error.unready) ask(error.unready);
+  else say(sentence(error));
+}
+
+// What the server tells line by line; its message where it could not go on.
+async function* told(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();  // Safari cannot loop over a stream
+  for (let text = "", chunk; !(chunk = await reader.read()).done; ) {
+    const lines = (text + chunk.value).split("\n");
+    text = lines.pop();
+    for (const line of lines.map((each) => JSON.parse(each))) {
+      if (line.message) throw new Error(line.message);
+      yield line;
+    }
+  }
 }
 
 async function reason(response) {
@@ -99,6 +118,7 @@ function rest() {
     const recipe = readRecipe();
     if (!same(recipe, past[now])) { past = [...past.slice(0, now + 1), recipe]; now++; }
     if (!isIdentity(recipe)) live.settle(recipe);
+    refreshTiles();
     drawTools();
   }, 120);
 }
@@ -112,6 +132,7 @@ function original() {
 }
 
 function show(kind, bitmap, isNewest) {
+  if (kind === "frame" && isComparing()) moveTiles(bitmap);
   if (kind === "frame") return canvas.frame(bitmap);
   canvas.whole(bitmap);
   root.dataset.sharp = String(isNewest);
@@ -134,7 +155,8 @@ function drawTools() {
   part("undo").disabled = now <= 0;
   part("redo").disabled = now >= past.length - 1;
   part("reset").disabled = !root.querySelector(".row.edited");
-  for (const name of ["download", "wipe", "hold", "forget"]) part(name).disabled = empty;
+  for (const name of ["download", "forget"]) part(name).disabled = empty;
+  for (const name of ["wipe", "hold"]) part(name).disabled = empty || isComparing();
   part("inspector").inert = empty || opening !== null;
 }
 
@@ -171,15 +193,9 @@ async function read({ file, example, face, isOpen = false }, signal) {
   const response = await fetch(`studio/open?${query}`, sent);
   if (response.status === 410 && isOpen) return read({ file, example, face }, signal);
   if (!response.ok) throw new Error(await reason(response));
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();  // Safari cannot loop over a stream
-  for (let text = "", chunk; !(chunk = await reader.read()).done; ) {
-    const lines = (text + chunk.value).split("\n");
-    text = lines.pop();
-    for (const { ratio, doing, photo, message } of lines.map((line) => JSON.parse(line))) {
-      if (message) throw new Error(message);
-      if (photo) return photo;
-      progress(ratio, doing);
-    }
+  for await (const { ratio, doing, photo } of told(response)) {
+    if (photo) return photo;
+    progress(ratio, doing);
   }
   throw new Error("The photo did not arrive whole; open it again.");
 }
@@ -187,6 +203,7 @@ async function read({ file, example, face, isOpen = false }, signal) {
 function place(photo, bitmap, recipe) {
   clearTimeout(resting);
   live.drop();
+  forgetLessons();
   part("picture").style.setProperty("--wide", photo.width);
   part("picture").style.setProperty("--high", photo.height);
   canvas.open(bitmap, photo.quad);
@@ -202,6 +219,7 @@ function place(photo, bitmap, recipe) {
   if (recipe) live.settle(recipe);
   root.dataset.sharp = String(!recipe);
   drawTools();
+  refreshTiles();
 }
 
 function drawFaces({ faces, face }) {
@@ -239,6 +257,8 @@ function showEmpty() {
   for (const row of rows) setRow(row, home(row));
   clearTimeout(resting);
   live.drop();
+  forgetLessons();
+  compare(false);
   past = [];
   now = -1;
   for (const name of ["picture", "faces", "hint"]) hide(name, true);

@@ -20,7 +20,9 @@ FOLDER = Path(__file__).parent
 MANY = 12
 """Beyond this number sliders can be searched, and a group other than the first starts folded."""
 THUMBNAIL = 96
-SCRIPTS = ("canvas.js", "live.js", "page.js", "panel.js", "hands.js")
+SCRIPTS = ("canvas.js", "live.js", "page.js", "panel.js", "learn.js", "compare.js", "hands.js")
+PHOTO = Method("", "Photo", "The photo itself")
+"""What methods are held against."""
 KEEP = Slider("keep", "Keep detail", 0, 1, 0.05, "", "")
 
 
@@ -54,6 +56,9 @@ def body(models: Models, examples: dict[str, Path]) -> str:
         search="" if len(sliders) > MANY else "hidden",
         groups="".join(_group(group, rows[group.name], index == 0) for index, group in enumerate(groups)),
         methods="".join(_method(method, index == 0) for index, method in enumerate(models.methods())),
+        lessons="".join(map(_lesson, models.methods())),
+        tiles="".join(map(_tile, (PHOTO, *models.methods()))),
+        sides="".join(_side(method) for method in (PHOTO, *models.methods())),
         keep=_row(KEEP, home=EditRecipe().keep, star=False),
         examples="".join(_example(index, name, path) for index, (name, path) in enumerate(examples.items())),
     )
@@ -92,6 +97,28 @@ def _method(method: Method, chosen: bool) -> str:
         f'<label title="{escape(method.paper)}"><input type="radio" name="method" value="{name}" {checked}>'
         f"{escape(method.label)}</label>"
     )
+
+
+def _lesson(method: Method) -> str:
+    """What a slow method has to say; the script fills it in."""
+    return f"""
+          <div class="lesson" data-lesson="{escape(method.name)}" data-label="{escape(method.label)}" hidden>
+            <p></p><i><b></b></i><button type="button">Start</button>
+          </div>"""
+
+
+def _tile(method: Method) -> str:
+    name, label = escape(method.name), escape(method.label)
+    caption = f'<button type="button" aria-pressed="false" title="{escape(method.paper)}">{label}</button>'
+    return f"""
+          <figure class="tile" data-tile="{name}">
+            <canvas role="img" aria-label="{label}"></canvas>{_lesson(method)}
+            <figcaption>{caption if name else f"<span>{label}</span>"}</figcaption>
+          </figure>"""
+
+
+def _side(method: Method) -> str:
+    return f'<option value="{escape(method.name)}">{escape(method.label)}</option>'
 
 
 def _example(index: int, name: str, path: Path) -> str:

@@ -4,52 +4,64 @@
                           is being done, and at last the photo, or a message
     POST studio/frame     {sequence, recipe} -> JPEG of the edited face square alone, for live frames
     POST studio/picture   {sequence, recipe} -> JPEG of the whole photo, no larger than a screen
+    POST studio/tile      {recipe} -> PNG of the edited face square, to compare pixel for pixel
     POST studio/export    {recipe} -> PNG of the whole photo at its own size, recipe inside
+    POST studio/typed     {neutral, target, beta} -> the typed prompt as a slider for the photo
+    POST studio/changes   {recipe} -> what the edit changed, as the text model sees it
+    POST studio/learn     {method} -> lines of JSON: how far a slow method is with the photo, and at last that it is
+                          ready, or a message; who stops reading calls it off
     POST studio/close     the token -> the photo is put away
 
-All but `close` carry the token as X-Visit. 204: overtaken by a newer request. 410: put away, hand the photo in again.
+All but `close` carry the token as X-Visit. 202: the recipe's method has to learn the photo first, and how many seconds
+that takes. 204: overtaken by a newer request. 410: put away, hand the photo in again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hfgi_app import images
-from hfgi_app.errors import HfgiError, PhotoError, RecipeError
+from hfgi_app.errors import HfgiError, PhotoError
+from hfgi_app.prompts import Prompt
 from hfgi_app.session import EditSession
 from hfgi_app.types import EditRecipe, Photo
 from hfgi_app.ui.visits import Visit, Visits
+from hfgi_app.ui.wire import NO_RECIPE, NO_STORE, SORRY, Tell, asked, body, fields, telling
 
 SCREEN = 1600
 """Longest side in pixels of a picture sent to the page."""
 FRAME_QUALITY, PICTURE_QUALITY = 85, 92
-RECIPE_BYTES = 64 * 2**10
 
-_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _TOO_LARGE = f"The photo is larger than {images.MAX_BYTES >> 20} MB; save a smaller copy of it."
-_NO_RECIPE = "The page sent something that is no recipe; reload it."
-_SORRY = "Something went wrong in the studio; try again, or open another photo."
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 Endpoint = Callable[["Routes", Request], Awaitable[Response]]
-Tell = Callable[[dict[str, Any]], None]
 
 
 class _Gone(Exception):
     """The page has no open photo."""
+
+
+class _Unready(Exception):
+    """A method has to learn the photo first: so many seconds."""
+
+    def __init__(self, method: str, seconds: float) -> None:
+        self.fields = {"method": method, "seconds": seconds}
 
 
 def _answering(endpoint: Endpoint) -> Endpoint:
@@ -61,13 +73,15 @@ def _answering(endpoint: Endpoint) -> Endpoint:
             return await endpoint(self, request)
         except _Gone:
             return JSONResponse({"message": "The photo was put away; open it again."}, 410)
+        except _Unready as unready:
+            return JSONResponse(unready.fields, 202)
         except HfgiError as error:
             return JSONResponse({"message": str(error)}, 422)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except Exception:
             log.exception("%s failed", request.url.path)
-            return JSONResponse({"message": _SORRY}, 500)
+            return JSONResponse({"message": SORRY}, 500)
 
     return answer
 
@@ -81,14 +95,15 @@ class Routes:
 
     def table(self) -> list[BaseRoute]:
         """What the server takes."""
-        endpoints = (self.open, self.frame, self.picture, self.export, self.close)
+        pictures, words = (self.frame, self.picture, self.tile, self.export), (self.typed, self.changes)
+        endpoints = (self.open, *pictures, *words, self.learn, self.close)
         return [Route(f"/studio/{each.__name__}", each, methods=["POST"]) for each in endpoints]
 
     @_answering
     async def open(self, request: Request) -> Response:
         """Open a photo and tell about it line by line."""
         visit = self._visit(request)
-        data = await _body(request, images.MAX_BYTES, _TOO_LARGE)
+        data = await body(request, images.MAX_BYTES, _TOO_LARGE)
         query = request.query_params
         face = int(query["face"]) if query.get("face", "").isdecimal() else None
         if "example" in query and query["example"] not in self._examples:
@@ -97,10 +112,12 @@ class Routes:
         kept = _session(visit).photo if "kept" in query else None
         visit.order = order = object()
 
-        def work(tell: Tell) -> None:
-            self._open(visit, order, images.read(source) if kept is None else kept, face, tell)
+        async def work(tell: Tell) -> dict[str, Any]:
+            photo = await asyncio.to_thread(images.read, source) if kept is None else kept
+            opening = self._visits.submit(self._open, visit, order, photo, face, tell)
+            return {"photo": await asyncio.wrap_future(opening)}
 
-        return StreamingResponse(_lines(work), media_type="application/x-ndjson", headers=_NO_STORE)
+        return telling(work)
 
     @_answering
     async def frame(self, request: Request) -> Response:
@@ -113,18 +130,58 @@ class Routes:
         return await self._newest(request, lambda session, recipe: _fit(session.render(recipe)), PICTURE_QUALITY)
 
     @_answering
+    async def tile(self, request: Request) -> Response:
+        """One method's picture, to be held against another's."""
+        return await _png(await self._made(request, lambda session, recipe: session.preview(recipe)))
+
+    @_answering
     async def export(self, request: Request) -> Response:
         """The whole photo to keep."""
+        made = await self._made(request, lambda session, recipe: (session.render(recipe), recipe.to_json()))
+        return await _png(*made)
+
+    @_answering
+    async def typed(self, request: Request) -> Response:
+        """A typed prompt as a slider: its range is measured on the photo."""
         visit = self._visit(request)
-        recipe, _ = await _asked(request)
-        photo = await asyncio.wrap_future(self._visits.submit(_session(visit).render, recipe))
-        data = await asyncio.to_thread(images.encode, photo, "PNG", recipe_json=recipe.to_json())
-        return Response(data, media_type="image/png", headers=_NO_STORE)
+        found = await fields(request)
+        prompt = Prompt(str(found.get("neutral", "")), str(found.get("target", "")), beta=found.get("beta"))
+        typed = await asyncio.wrap_future(self._visits.submit(_session(visit).typed, prompt))
+        return JSONResponse(asdict(typed), headers=NO_STORE)
+
+    @_answering
+    async def changes(self, request: Request) -> Response:
+        """What an edit changed: what was asked, and what else."""
+        changes = await self._made(request, lambda session, recipe: session.changes(recipe))
+        return JSONResponse([asdict(change) for change in changes], headers=NO_STORE)
+
+    @_answering
+    async def learn(self, request: Request) -> Response:
+        """Let a slow method learn the open photo, beside all other work."""
+        visit = self._visit(request)
+        session, order = _session(visit), visit.order
+        method = str((await fields(request)).get("method"))
+        left = Event()
+
+        async def work(tell: Tell) -> dict[str, Any]:
+            def progress(ratio: float, doing: str) -> None:
+                if left.is_set() or visit.order is not order:
+                    raise PhotoError("It was called off.")
+                tell({"ratio": ratio, "doing": doing})
+                self._visits.stand_back()
+
+            try:
+                await asyncio.wrap_future(self._visits.submit_slow(session.prepare, method, progress))
+            finally:
+                left.set()
+            return {"ready": True}
+
+        return telling(work)
 
     @_answering
     async def close(self, request: Request) -> Response:
         """Put the photo away. The token is the body: a page that is closing can send no headers."""
-        self._visits.forget((await _body(request, 256, _NO_RECIPE)).decode("ascii", "replace"))
+        self._visits.forget((await body(request, 256, NO_RECIPE)).decode("ascii", "replace"))
         return Response(status_code=204)
 
     def _visit(self, request: Request) -> Visit:
@@ -133,27 +190,30 @@ class Routes:
             raise HfgiError("This page is older than the studio; reload it.")
         return visit
 
-    def _open(self, visit: Visit, order: object, photo: Photo, face: int | None, tell: Tell) -> None:
+    def _open(self, visit: Visit, order: object, photo: Photo, face: int | None, tell: Tell) -> dict[str, Any]:
         session = visit.session or self._visits.session()
 
         def progress(ratio: float, doing: str) -> None:
             tell({"ratio": ratio, "doing": doing})
 
-        def work() -> dict[str, Any]:
-            if visit.order is order:
-                session.open(photo, face_index=face, progress=progress)
-            if not self._visits.keep(visit, session, order):
-                raise PhotoError("Another photo was opened instead.")
-            self._visits.sweep()
-            return _describe(session)
+        if visit.order is order:
+            session.open(photo, face_index=face, progress=progress)
+        if not self._visits.keep(visit, session, order):
+            raise PhotoError("Another photo was opened instead.")
+        self._visits.sweep()
+        return _describe(session)
 
-        tell({"photo": self._visits.submit(work).result()})
+    async def _made(self, request: Request, make: Callable[[EditSession, EditRecipe], T]) -> T:
+        """What a page asks for once, made in its turn."""
+        visit = self._visit(request)
+        recipe, _ = await asked(request)
+        return await asyncio.wrap_future(self._visits.submit(_make, _session(visit), recipe, make))
 
     async def _newest(
         self, request: Request, make: Callable[[EditSession, EditRecipe], Photo], quality: int
     ) -> Response:
         visit = self._visit(request)
-        recipe, sequence = await _asked(request)
+        recipe, sequence = await asked(request)
         session = _session(visit)
         if sequence < visit.newest:
             return Response(status_code=204)
@@ -163,7 +223,7 @@ class Routes:
         def work() -> bytes:
             nonlocal spent
             started = time.perf_counter()
-            data = images.encode(make(session, recipe), "JPEG", quality=quality)
+            data = images.encode(_make(session, recipe, make), "JPEG", quality=quality)
             spent = time.perf_counter() - started
             return data
 
@@ -172,49 +232,20 @@ class Routes:
         if job.cancelled():
             return Response(status_code=204)
         timing = {"Server-Timing": f"work;dur={1000 * spent:.1f}"}
-        return Response(job.result(), media_type="image/jpeg", headers=_NO_STORE | timing)
+        return Response(job.result(), media_type="image/jpeg", headers=NO_STORE | timing)
 
 
-async def _lines(work: Callable[[Tell], None]) -> AsyncIterator[str]:
-    """Run `work` beside the event loop and hand on, line by line, what it tells; a failure is the last line."""
-    loop, lines = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any] | None]()
-
-    def tell(line: dict[str, Any] | None) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, line)
-
-    def run() -> None:
-        try:
-            work(tell)
-        except HfgiError as error:
-            tell({"message": str(error)})
-        except Exception:
-            log.exception("opening a photo failed")
-            tell({"message": _SORRY})
-        tell(None)
-
-    running = asyncio.create_task(asyncio.to_thread(run))
-    while (line := await lines.get()) is not None:
-        yield json.dumps(line) + "\n"
-    await running
+def _make(session: EditSession, recipe: EditRecipe, make: Callable[[EditSession, EditRecipe], T]) -> T:
+    """What comes of a recipe, unless its method has to learn the photo first: then people are asked."""
+    seconds = session.estimate(recipe.method)
+    if seconds:
+        raise _Unready(recipe.method, seconds)
+    return make(session, recipe)
 
 
-async def _body(request: Request, limit: int, refusal: str) -> bytes:
-    """The body of a request, refused as soon as it is longer than `limit` bytes."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > limit:
-            raise HfgiError(refusal)
-    return bytes(data)
-
-
-async def _asked(request: Request) -> tuple[EditRecipe, int]:
-    """The recipe and the sequence number in a request."""
-    try:
-        fields = json.loads(await _body(request, RECIPE_BYTES, _NO_RECIPE))
-        return EditRecipe.from_json(json.dumps(fields["recipe"])), int(fields.get("sequence", 0))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise RecipeError(_NO_RECIPE) from None
+async def _png(photo: Photo, recipe_json: str | None = None) -> Response:
+    data = await asyncio.to_thread(images.encode, photo, "PNG", recipe_json=recipe_json)
+    return Response(data, media_type="image/png", headers=NO_STORE)
 
 
 def _session(visit: Visit) -> EditSession:

@@ -12,7 +12,6 @@ import gradio as gr
 from hfgi_app import images
 from hfgi_app.errors import HfgiError
 from hfgi_app.models import Models
-from hfgi_app.session import EditSession
 from hfgi_app.types import EditRecipe, Photo
 from hfgi_app.ui import page
 from hfgi_app.ui.routes import Routes
@@ -83,7 +82,7 @@ def build(models: Models, examples: dict[str, Path], visits: Visits) -> gr.Block
         """Edit the largest face in a photo by a recipe (JSON text) and return the whole photo as PNG."""
         try:
             asked = EditRecipe.from_json(recipe)
-            edited = visits.submit(_edit, visits.session(), photo, asked).result()
+            edited = _edit(visits, photo, asked)
             # A folder inside Gradio's own cache: from there it serves the file as it is, and `CLEAN` deletes it.
             path = Path(tempfile.mkdtemp(dir=picture.GRADIO_CACHE)) / "edited.png"
             images.write(path, edited, asked.to_json())
@@ -116,9 +115,13 @@ def build(models: Models, examples: dict[str, Path], visits: Visits) -> gr.Block
     return studio
 
 
-def _edit(session: EditSession, photo: bytes | None, recipe: EditRecipe) -> Photo:
+def _edit(visits: Visits, photo: bytes | None, recipe: EditRecipe) -> Photo:
+    """The largest face in a photo, edited; a slow method learns the photo beside what others ask for."""
+    session, upright = visits.session(), images.read(photo or b"")
     try:
-        session.open(images.read(photo or b""))
-        return session.render(recipe)
+        visits.submit(session.open, upright).result()
+        if visits.submit(session.estimate, recipe.method).result():
+            visits.submit_slow(session.prepare, recipe.method, lambda *_: visits.stand_back()).result()
+        return visits.submit(session.render, recipe).result()
     finally:
-        session.close()
+        visits.submit(session.close)

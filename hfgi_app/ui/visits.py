@@ -1,4 +1,4 @@
-"""Open pages and their photos, and the one thread that does model work for all of them.
+"""Open pages and their photos, the one thread that does model work for all of them, and one for what takes minutes.
 
 Every open page is a visit with an unguessable token; a photo is reached through its token and in no other way.
 Photos live in memory only. They go when the page closes, when its owner says so, when nobody has touched them for a
@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition, Lock
 from typing import ParamSpec, TypeVar
 
 from hfgi_app.models import Models
@@ -32,6 +32,8 @@ SWEEP = 60.0
 """Seconds between two looks for such photos."""
 PAGES = 10_000
 """Tokens remembered at most."""
+POLITE = 1.0
+"""Seconds that slow work stands back for quick work, at most, each time it may: it is to end one day too."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,6 +69,9 @@ class Visits:
         self._tokens: dict[str, str] = {}
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="models")
+        self._slow = ThreadPoolExecutor(1, thread_name_prefix="slow")
+        self._quiet = Condition()
+        self._quick = 0  # pieces of quick work that wait or run
 
     def session(self) -> EditSession:
         """An empty session on the shared models."""
@@ -74,7 +79,25 @@ class Visits:
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Do model work when its turn comes: in order, one piece at a time (torch keeps one set of threads warm)."""
-        return self._thread.submit(work, *args, **kwargs)
+        with self._quiet:
+            self._quick += 1
+        job = self._thread.submit(work, *args, **kwargs)
+        job.add_done_callback(self._done)
+        return job
+
+    def submit_slow(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do work that takes minutes beside all other, one piece at a time; it should call `stand_back` often."""
+        return self._slow.submit(work, *args, **kwargs)
+
+    def stand_back(self) -> None:
+        """Wait, in slow work, while somebody waits for a picture: a slider stays live."""
+        with self._quiet:
+            self._quiet.wait_for(lambda: not self._quick, POLITE)
+
+    def _done(self, _job: object) -> None:
+        with self._quiet:
+            self._quick -= 1
+            self._quiet.notify_all()
 
     def submit_newest(self, visit: Visit, work: Callable[[], bytes]) -> Future[bytes]:
         """Do model work for a page, and give up what it asked for before if that still waits: nobody would see it."""
@@ -147,7 +170,8 @@ class Visits:
         sweeping = asyncio.create_task(sweep())
         yield
         sweeping.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        for thread in (self._thread, self._slow):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     def _close(self, visit: Visit) -> None:
         if visit.session is not None:
