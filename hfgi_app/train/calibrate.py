@@ -25,13 +25,14 @@ from hfgi_app.directions.base import Facts
 from hfgi_app.directions.interfacegan import InterfaceGAN
 from hfgi_app.models import CATALOGUE, Models, embedded_tensors
 from hfgi_app.train import data
+from hfgi_app.train.directions import REACH, deviation
 from hfgi_app.types import Curve, Photo
 
 Read = Callable[[Photo], Mapping[str, float]]
 """Attributes of a face by name; NaN where none is seen."""
 
 FACES = 24
-STRENGTHS = np.linspace(-4, 4, 9)
+STRENGTHS = np.linspace(-REACH, REACH, 9)
 """In standard deviations of the codes along a direction."""
 LEAST_GAIN = 0.2
 """Of the change a step brings near zero: a range ends where a further step brings less."""
@@ -71,7 +72,7 @@ def calibrate(folder: Path, pack: data.Pack, judge: Callable[[data.Pack], Read],
     found: dict[str, Curve] = {}
     for name, own in tqdm([(name, own) for name, own in facts.items() if "attribute" in own], desc="calibrate"):
         step = cast(Tensor, family.delta(name, faces[0]).w)
-        multiples = STRENGTHS * float(((codes * step).sum((1, 2)) / step.square().sum()).std())
+        multiples = STRENGTHS * deviation(codes, step[0])
         values = respond(models, codes, step, multiples, read, own["attribute"])
         points = curve(multiples, values, own["per"])
         if points and min(-points.strengths[0], points.strengths[-1]) >= own["step"]:

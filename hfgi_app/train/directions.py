@@ -30,6 +30,7 @@ class Target:
     """A slider to fit: the label, what a judge calls it, what is held fixed beside it, how it is shown.
 
     free: labels that may follow it (an opening mouth belongs to a smile). per: label units in one unit of the slider.
+    rows: of W+ that it moves; the others show other things that go with the label among people.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Target:
     step: float
     free: tuple[str, ...] = ()
     per: float = 1.0
+    rows: tuple[int, int | None] = (0, None)
 
 
 TARGETS: Mapping[str, Target] = {
@@ -49,12 +51,13 @@ TARGETS: Mapping[str, Target] = {
     "pose": Target("yaw", "yaw", "Turn head", "°", -15, 15, 0.1),
     "pitch": Target("pitch", "pitch", "Raise chin", "°", -10, 10, 0.1),
     "mouth": Target("mouth_open", "mouth_open", "Open mouth", "%", -20, 20, 0.5, free=("smile",), per=0.01),
-    "eyes": Target("eyes_open", "eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01),
+    "eyes": Target("eyes_open", "eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01, rows=(4, 7)),
     "glasses": Target("glasses", "glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open")),
     "hair": Target("hair_L", "hair", "Hair lightness", "L*", -40, 40, 1, free=("hair_chroma",)),
-    "beard": Target("facial_hair_score", "beard", "Beard", "SD", -4, 4, 0.1),
 }
 RIDGE = 1e-2
+REACH = 3.0
+"""Where a slider ends, in standard deviations of the codes along it: further out pictures stop being faces."""
 
 
 def fit(codes: Tensor, labels: Mapping[str, Tensor], target: Target) -> Tensor:
@@ -74,8 +77,15 @@ def fit(codes: Tensor, labels: Mapping[str, Tensor], target: Target) -> Tensor:
     answers = codes[known].flatten(1).double()
     gram = design.T @ design + RIDGE * len(design) * torch.eye(design.shape[1], dtype=torch.float64)
     weights = torch.linalg.solve(gram, design.T @ (answers - answers.mean(0)))
-    direction: Tensor = weights[0] / spread[0] * target.per
-    return direction.reshape(codes.shape[1:]).float()
+    direction = (weights[0] / spread[0] * target.per).reshape(codes.shape[1:]).float()
+    kept = torch.zeros_like(direction)
+    kept[slice(*target.rows)] = direction[slice(*target.rows)]
+    return kept
+
+
+def deviation(codes: Tensor, direction: Tensor) -> float:
+    """Multiples of a direction L x D in one standard deviation of the codes N x L x D along it."""
+    return float(((codes * direction).sum((1, 2)) / direction.square().sum()).std())
 
 
 @torch.no_grad()
@@ -106,7 +116,8 @@ def train(pack: data.Pack, run: Path, size: int, device: torch.device) -> None:
     directions = {name: fit(codes, labels, t) for name, t in TARGETS.items() if t.label in labels}
     if not directions:
         raise ValueError("The pack has no labels; directions need a labels.csv with age_est, smile or yaw.")
-    save(run / "directions.pt", {"directions": directions})
+    reach = {name: REACH * deviation(codes, direction) for name, direction in directions.items()}
+    save(run / "directions.pt", {"directions": directions, "reach": reach})
     lengths = {name: float(direction.norm()) for name, direction in directions.items()}
     Log(run / "log.jsonl").write(stage="directions", **lengths)
 
@@ -116,7 +127,7 @@ def ends(run: Path) -> Tensor | None:
     fitted = load(run / "directions.pt")
     if fitted is None:
         return None
-    return torch.stack([TARGETS[name].high * direction for name, direction in fitted["directions"].items()])
+    return torch.stack([fitted["reach"][name] * direction for name, direction in fitted["directions"].items()])
 
 
 def facts(names: list[str]) -> dict[str, dict[str, object]]:
