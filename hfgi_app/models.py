@@ -14,6 +14,7 @@ from torch import Tensor
 from hfgi_app import layouts, weights
 from hfgi_app.directions import build, merged
 from hfgi_app.directions.base import Family
+from hfgi_app.directions.styleclip import StyleCLIP
 from hfgi_app.errors import HfgiError, RecipeError, WeightsError
 from hfgi_app.images import resize
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
@@ -97,6 +98,12 @@ class Models:
     def groups(self) -> list[Group]:
         """The families that have sliders, in the order of `sliders`."""
         return [family.group for family in self.families.values()]
+
+    @property
+    def follows_prompts(self) -> bool:
+        """Whether typed prompts become sliders: where it has a text model."""
+        family = self.families.get(StyleCLIP.group.name)
+        return isinstance(family, StyleCLIP) and family.follows_prompts
 
     def methods(self) -> list[Method]:
         """The refinement methods this model has weights for."""

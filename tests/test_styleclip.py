@@ -291,6 +291,8 @@ def test_unknown_words_are_refused_with_those_it_knows(session: EditSession) -> 
 def test_a_model_without_a_matrix_says_how_to_get_one(prompting: Models, faces) -> None:
     for family in ({}, {"styleclip": StyleCLIP(None, FewWords())}):
         models = Models(tiny.INFO, tiny.tensors(), tiny.CONFIG, family, torch.device("cpu"))
+        assert not models.follows_prompts
+        assert prompting.follows_prompts
         session = EditSession(models)
         session.open(tiny.photo())
         with pytest.raises(RecipeError, match="typed prompts"):

@@ -24,7 +24,7 @@ PUBLISHED: Mapping[str, Facts] = {
 class InterfaceGAN:
     """Directions D, 1 x D, L x D or 1 x L x D by name; `facts` says how each is shown, where that is known."""
 
-    group: ClassVar[Group] = Group("interfacegan", "Face", "Learnt from labelled faces, one attribute each.")
+    group: ClassVar[Group] = Group("interfacegan", "Attributes", "Learnt from labelled faces, one attribute each.")
     files: ClassVar[tuple[str, ...]] = tuple(f"{name}.pt" for name in PUBLISHED)
 
     def __init__(self, directions: Mapping[str, Tensor], facts: Mapping[str, Facts] = PUBLISHED) -> None:

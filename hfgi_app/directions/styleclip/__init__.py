@@ -36,8 +36,8 @@ class StyleCLIP:
 
     group: ClassVar[Group] = Group(
         "styleclip",
-        "Typed prompts",
-        "What you write becomes a slider: from what the photo shows to what it should show.",
+        "Prompts",
+        "Each leads from what the photo shows to what a phrase says it should show.",
     )
     files: ClassVar[tuple[str, ...]] = (MATRIX, STATISTICS, *(f"{name}.pt" for name in mappers.FACTS))
 
@@ -58,6 +58,11 @@ class StyleCLIP:
         steps = {path.stem: mappers.read(path) for path in files.values()}
         words = _words(source, SmallWords.name if measured is None else measured.words)
         return cls(measured, words, steps) if measured or words or steps else None
+
+    @property
+    def follows_prompts(self) -> bool:
+        """Whether typed prompts become sliders; with mappers alone they do not."""
+        return self.relevance is not None and self.words is not None
 
     def sliders(self) -> Sequence[Slider]:
         return [slider for slider, _ in self._described.values()]
