@@ -49,7 +49,14 @@ def test_a_range_ends_where_the_face_does() -> None:
     assert found.multiples[-1] == 2
 
 
-@pytest.mark.parametrize("changes", [[0.0] * 9, [8, 6, 4, 2, 0, -2, -4, -6, -8], [-4, -3, -2, -1, 0, 0, 0, 0, 0]])
+def test_where_most_are_at_the_end_already_the_other_side_counts() -> None:
+    found = calibrate.curve(MULTIPLES, values([0, 0, 0, 0, 0, 1, 3, 4, 4]), per=1)
+    assert found == Curve((-4, -3, -1, 0, 1, 3, 4), (-3, -2, -1, 0, 1, 2, 3))
+    found = calibrate.curve(MULTIPLES, values([-4, -3, -2, -1, 0, 0, 0, 0, 0], lost=7), per=1)
+    assert found == Curve((-4, -3, -2, -1, 0, 1, 2, 4), (-4, -3, -2, -1, 0, 1, 2, 4))
+
+
+@pytest.mark.parametrize("changes", [[0.0] * 9, [8, 6, 4, 2, 0, -2, -4, -6, -8]])
 def test_no_effect_or_a_wrong_one_is_no_unit(changes: list[float]) -> None:
     assert calibrate.curve(MULTIPLES, values(changes), per=1) is None
 
@@ -66,10 +73,10 @@ def folder(tmp_path: Path) -> Path:
     direction = _lighter(models)
     facts = {"label": "Light", "unit": "levels", "low": -1, "high": 1, "step": 0.5}
     named = {
-        "light": {**facts, "attribute": "light", "per": 0.01},
-        "weak": {**facts, "attribute": "light", "per": 100.0},
+        "light": {**facts, "attribute": "light", "per": 0.01, "reach": 3},
+        "weak": {**facts, "attribute": "light", "per": 100.0, "reach": 3},
         "unread": facts,
-        "idle": {**facts, "attribute": "light", "per": 1.0},
+        "idle": {**facts, "attribute": "light", "per": 1.0, "reach": 3},
     }
     kept = {
         "interfacegan.light": direction,

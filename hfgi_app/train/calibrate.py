@@ -25,15 +25,15 @@ from hfgi_app.directions.base import Facts
 from hfgi_app.directions.interfacegan import InterfaceGAN
 from hfgi_app.models import CATALOGUE, Models, embedded_tensors
 from hfgi_app.train import data
-from hfgi_app.train.directions import REACH, deviation
+from hfgi_app.train.directions import deviation
 from hfgi_app.types import Curve, Photo
 
 Read = Callable[[Photo], Mapping[str, float]]
 """Attributes of a face by name; NaN where none is seen."""
 
 FACES = 24
-STRENGTHS = np.linspace(-REACH, REACH, 9)
-"""In standard deviations of the codes along a direction."""
+STEPS = np.linspace(-1, 1, 9)
+"""Strengths that are tried, as shares of a direction's reach."""
 LEAST_GAIN = 0.2
 """Of the change a step brings near zero: a range ends where a further step brings less."""
 LEAST_SEEN = 0.9
@@ -56,7 +56,7 @@ def halves(pack: data.Pack) -> data.Pack:
 @torch.no_grad()
 def calibrate(folder: Path, pack: data.Pack, judge: Callable[[data.Pack], Read], device: torch.device) -> Measured:
     """Measure and store the curve of every direction in a model's folder whose facts name the `attribute` it is to
-    change and how much of it a unit is, `per`.
+    change, how much of it a unit is, `per`, and how far to go, `reach`, in deviations of the codes along it.
 
     The others keep what they have, as do those without a steady effect. Gives the curves by name.
     """
@@ -72,7 +72,7 @@ def calibrate(folder: Path, pack: data.Pack, judge: Callable[[data.Pack], Read],
     found: dict[str, Curve] = {}
     for name, own in tqdm([(name, own) for name, own in facts.items() if "attribute" in own], desc="calibrate"):
         step = cast(Tensor, family.delta(name, faces[0]).w)
-        multiples = STRENGTHS * deviation(codes, step[0])
+        multiples = STEPS * own["reach"] * deviation(codes, step[0])
         values = respond(models, codes, step, multiples, read, own["attribute"])
         points = curve(multiples, values, own["per"])
         if points and min(-points.strengths[0], points.strengths[-1]) >= own["step"]:
@@ -112,9 +112,12 @@ def respond(models: Models, codes: Tensor, step: Tensor, multiples: Values, read
 
 
 def curve(multiples: Values, values: Values, per: float) -> Curve | None:
-    """The part around 0 in which the median change keeps growing; None where there is none on one side.
+    """The part around 0 in which the median change keeps growing; None where there is none.
 
-    multiples K: rising, 0 in the middle. values N x K: of the attribute. per: its change a unit.
+    A side on which most faces do not change, since they are at its end already (they wear no glasses, their mouth is
+    shut), takes over the other side's units: on the few that can change they count.
+
+    multiples K: rising, symmetric, 0 in the middle. values N x K: of the attribute. per: its change a unit.
     """
     middle = len(multiples) // 2
     changes = np.nanmedian(values - values[:, middle : middle + 1], axis=0) / per
@@ -123,6 +126,10 @@ def curve(multiples: Values, values: Values, per: float) -> Curve | None:
     good = (gains > LEAST_GAIN * gains[middle - 1 : middle + 1].mean()) & (gains > 0) & seen[1:] & seen[:-1]
     first = middle - int(np.argmin([*good[:middle][::-1], False]))  # counts up to the first step that is not good
     last = middle + int(np.argmin([*good[middle:], False]))
-    if not first < middle < last:
+    if first == last:
         return None
-    return Curve(tuple(changes[first : last + 1].tolist()), tuple(multiples[first : last + 1].tolist()))
+    points = dict(zip(multiples[first : last + 1].tolist(), changes[first : last + 1].tolist(), strict=True))
+    if middle in (first, last):
+        points |= {-multiple: -change for multiple, change in points.items() if seen[multiples == -multiple].all()}
+    ordered = sorted(points.items())
+    return Curve(tuple(change for _, change in ordered), tuple(multiple for multiple, _ in ordered))

@@ -30,7 +30,8 @@ class Target:
     """A slider to fit: the label, what a judge calls it, what is held fixed beside it, how it is shown.
 
     free: labels that may follow it (an opening mouth belongs to a smile). per: label units in one unit of the slider.
-    rows: of W+ that it moves; the others show other things that go with the label among people.
+    rows: of W+ that it moves; the others show other things that go with the label among people. reach: where the slider
+    ends, in standard deviations of the codes along it; further out pictures stop being faces.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Target:
     free: tuple[str, ...] = ()
     per: float = 1.0
     rows: tuple[int, int | None] = (0, None)
+    reach: float = 2.5
 
 
 TARGETS: Mapping[str, Target] = {
@@ -51,13 +53,13 @@ TARGETS: Mapping[str, Target] = {
     "pose": Target("yaw", "yaw", "Turn head", "°", -15, 15, 0.1),
     "pitch": Target("pitch", "pitch", "Raise chin", "°", -10, 10, 0.1),
     "mouth": Target("mouth_open", "mouth_open", "Open mouth", "%", -20, 20, 0.5, free=("smile",), per=0.01),
-    "eyes": Target("eyes_open", "eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01, rows=(4, 7)),
-    "glasses": Target("glasses", "glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open")),
+    "eyes": Target("eyes_open", "eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01, rows=(3, 8), reach=4),
+    "glasses": Target(
+        "glasses", "glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open"), reach=4.5
+    ),
     "hair": Target("hair_L", "hair", "Hair lightness", "L*", -40, 40, 1, free=("hair_chroma",)),
 }
 RIDGE = 1e-2
-REACH = 3.0
-"""Where a slider ends, in standard deviations of the codes along it: further out pictures stop being faces."""
 
 
 def fit(codes: Tensor, labels: Mapping[str, Tensor], target: Target) -> Tensor:
@@ -116,7 +118,7 @@ def train(pack: data.Pack, run: Path, size: int, device: torch.device) -> None:
     directions = {name: fit(codes, labels, t) for name, t in TARGETS.items() if t.label in labels}
     if not directions:
         raise ValueError("The pack has no labels; directions need a labels.csv with age_est, smile or yaw.")
-    reach = {name: REACH * deviation(codes, direction) for name, direction in directions.items()}
+    reach = {name: TARGETS[name].reach * deviation(codes, direction) for name, direction in directions.items()}
     save(run / "directions.pt", {"directions": directions, "reach": reach})
     lengths = {name: float(direction.norm()) for name, direction in directions.items()}
     Log(run / "log.jsonl").write(stage="directions", **lengths)
@@ -133,6 +135,6 @@ def ends(run: Path) -> Tensor | None:
 def facts(names: list[str]) -> dict[str, dict[str, object]]:
     """How the sliders of these directions are shown, and what the stage `calibrate` is to measure of them."""
     shown = {"label": "shown", "unit": "unit", "low": "low", "high": "high", "step": "step"}
-    measured = {"attribute": "attribute", "per": "per"}
+    measured = {"attribute": "attribute", "per": "per", "reach": "reach"}
     fields = {**shown, **measured}
     return {name: {fact: getattr(TARGETS[name], field) for fact, field in fields.items()} for name in names}
