@@ -345,6 +345,17 @@ def test_a_fitted_direction_is_the_change_per_unit_with_the_others_held() -> Non
     torch.testing.assert_close(found, truth[0], atol=0.01, rtol=0.03)
 
 
+def test_a_direction_of_some_rows_moves_nothing_that_the_held_labels_move() -> None:
+    rng = torch.Generator().manual_seed(0)
+    eyes, smile = torch.randn(400, generator=rng), torch.randn(400, generator=rng)
+    codes = 0.05 * torch.randn(400, 8, 4, generator=rng) + eyes[:, None, None]
+    codes[:, :, 2:] += smile[:, None, None]
+    found = directions.fit(codes, {"eyes_open": eyes, "smile": smile}, directions.TARGETS["eyes"])
+    assert found[:3].abs().max() == 0
+    assert (found[3:, :2] > 0.005).all()
+    assert found[3:, 2:].abs().max() < 0.1 * found[3:, :2].min()
+
+
 # --- export and restore ----------------------------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ def curve(multiples: Values, values: Values, per: float) -> Curve | None:
     """The part around 0 in which the median change keeps growing; None where there is none.
 
     A side on which most faces do not change, since they are at its end already (they wear no glasses, their mouth is
-    shut), takes over the other side's units: on the few that can change they count.
+    shut), takes over the other side's units half as far: on the few that can change they count.
 
     multiples K: rising, symmetric, 0 in the middle. values N x K: of the attribute. per: its change a unit.
     """
@@ -130,6 +130,7 @@ def curve(multiples: Values, values: Values, per: float) -> Curve | None:
         return None
     points = dict(zip(multiples[first : last + 1].tolist(), changes[first : last + 1].tolist(), strict=True))
     if middle in (first, last):
-        points |= {-multiple: -change for multiple, change in points.items() if seen[multiples == -multiple].all()}
+        near = multiples[-1] / 2
+        points |= {-multiple: -change for multiple, change in points.items() if abs(multiple) <= near}
     ordered = sorted(points.items())
     return Curve(tuple(change for _, change in ordered), tuple(multiple for multiple, _ in ordered))

@@ -30,8 +30,9 @@ class Target:
     """A slider to fit: the label, what a judge calls it, what is held fixed beside it, how it is shown.
 
     free: labels that may follow it (an opening mouth belongs to a smile). per: label units in one unit of the slider.
-    rows: of W+ that it moves; the others show other things that go with the label among people. reach: where the slider
-    ends, in standard deviations of the codes along it; further out pictures stop being faces.
+    rows: of W+ that it moves; where these are not all, nothing moves along what the labels that are held do either:
+    among people they go with this one. reach: where the slider ends, in standard deviations of the codes along it;
+    further out pictures stop being faces.
     """
 
     label: str
@@ -55,7 +56,7 @@ TARGETS: Mapping[str, Target] = {
     "mouth": Target("mouth_open", "mouth_open", "Open mouth", "%", -20, 20, 0.5, free=("smile",), per=0.01),
     "eyes": Target("eyes_open", "eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01, rows=(3, 8), reach=4),
     "glasses": Target(
-        "glasses", "glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open"), reach=4.5
+        "glasses", "glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open"), reach=3.75
     ),
     "hair": Target("hair_L", "hair", "Hair lightness", "L*", -40, 40, 1, free=("hair_chroma",)),
 }
@@ -79,9 +80,13 @@ def fit(codes: Tensor, labels: Mapping[str, Tensor], target: Target) -> Tensor:
     answers = codes[known].flatten(1).double()
     gram = design.T @ design + RIDGE * len(design) * torch.eye(design.shape[1], dtype=torch.float64)
     weights = torch.linalg.solve(gram, design.T @ (answers - answers.mean(0)))
-    direction = (weights[0] / spread[0] * target.per).reshape(codes.shape[1:]).float()
-    kept = torch.zeros_like(direction)
-    kept[slice(*target.rows)] = direction[slice(*target.rows)]
+    direction: Tensor = weights[0] / spread[0] * target.per
+    if target.rows == (0, None):
+        return direction.reshape(codes.shape[1:]).float()
+    held = torch.linalg.qr(weights[1:].T).Q  # conditional projection (InterfaceGAN, section 3.2)
+    apart = (direction - held @ (held.T @ direction)).reshape(codes.shape[1:]).float()
+    kept = torch.zeros_like(apart)
+    kept[slice(*target.rows)] = apart[slice(*target.rows)]
     return kept
 
 
