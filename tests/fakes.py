@@ -2,27 +2,36 @@
 
 A fake edit adds light to the feathered face square: `tone/red` to the red channel and so on, 10 levels a unit; each of
 the many looks darkens it by a level a unit. The method e4e does half of that, and the method slow learns a photo first.
-As a script: `python tests/fakes.py EXAMPLES [SECONDS]` runs the studio on them, SECONDS a frame.
+A typed prompt of a colour adds light to its channel, and some to the others unless it is strict; a photo of two faces
+cannot be made blue.
+As a script: `python tests/fakes.py EXAMPLES [SECONDS [wordless]]` runs the studio on them, SECONDS a frame.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hfgi_app.composite import FEATHER
 from hfgi_app.errors import NoFaceError, PhotoError, RecipeError
-from hfgi_app.types import EditRecipe, Group, Method, Photo, Slider
+from hfgi_app.prompts import Prompt
+from hfgi_app.types import Change, EditRecipe, Group, Method, Photo, Slider, TypedSlider
 
 SIZE = 256
 LESSON, STEPS = 2.0, 20
 """Seconds and steps that the slow method takes to learn a photo."""
+TONES = ("red", "green", "blue")
+WORDS = ("face", "smiling", *TONES)
+USUAL, STRICTEST = 0.1, 0.4
+"""The beta of prompts that give none, and the largest."""
 ROOT = Path(__file__).parent.parent
 
 
@@ -31,11 +40,12 @@ class FakeModels:
     label = "Fake model, 256 px"
     note = "Adds light instead of age: for tests."
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, seconds: float = 0.0, follows_prompts: bool = True) -> None:
         self.seconds = seconds  # how long one frame takes
+        self.follows_prompts = follows_prompts
 
     def sliders(self) -> list[Slider]:
-        tones = [Slider(f"tone/{name}", name.title(), -5, 5, 0.1, "", "tone") for name in ("red", "green", "blue")]
+        tones = [Slider(f"tone/{name}", name.title(), -5, 5, 0.1, "", "tone") for name in TONES]
         looks = [Slider(f"looks/look_{number}", f"Look {number}", -20, 20, 1, "", "looks") for number in range(1, 61)]
         return [*tones, Slider("light/exposure", "Exposure", -20, 40, 1, "\N{DEGREE SIGN}", "light"), *looks]
 
@@ -113,6 +123,27 @@ class FakeSession:
                 progress(step / STEPS, f"Step {step} of {STEPS}")
         self.learnt.add(method)
 
+    def typed(self, prompt: Prompt) -> TypedSlider:
+        self._opened()
+        if not self.models.follows_prompts:
+            raise RecipeError("This model cannot follow typed prompts; use its sliders.")
+        words = re.sub("<.*?>", "", f"{prompt.neutral} {prompt.target}").split()  # a tag is taken for no word
+        unknown = [word for word in words if word not in WORDS]
+        if unknown:
+            raise RecipeError(f"The text model does not know: {', '.join(unknown)}; it knows {', '.join(WORDS)}.")
+        if self.faces > 1 and "blue" in prompt.target:
+            raise RecipeError("No channel of this model answers to the prompt; write another target.")
+        beta, reach = USUAL if prompt.beta is None else prompt.beta, 2.0 * self.faces
+        if beta > STRICTEST:
+            raise RecipeError(f"A beta of {beta:g} leaves no channel to move; use at most {STRICTEST} here.")
+        name = f"{prompt.neutral} -> {prompt.target}"
+        slider = Slider(name, prompt.target, -reach, reach, 0.1, "", "styleclip")
+        return TypedSlider(replace(prompt.unit, beta=beta), slider, 1 + round(40 * (STRICTEST - beta)), STRICTEST)
+
+    def changes(self, recipe: EditRecipe) -> tuple[Change, ...]:
+        asked = tuple(Change(prompt.target, 0.8) for prompt in recipe.prompts)
+        return () if recipe.is_identity else (*asked, Change("light", 0.5), Change("smile", -0.25))
+
     def close(self) -> None:
         self.photo, self.nbytes = None, 0
 
@@ -129,9 +160,16 @@ class FakeSession:
 
     def _light(self, recipe: EditRecipe):
         strengths = dict(recipe.strengths)
-        tones = np.array([strengths.get(f"tone/{name}", 0.0) for name in ("red", "green", "blue")])
+        tones = np.array([strengths.get(f"tone/{name}", 0.0) for name in TONES])
         looks = sum(value for name, value in strengths.items() if name.startswith("looks/"))
+        tones = tones + sum((self._tones(prompt) for prompt in recipe.prompts), np.zeros(3))
         return (10 * tones + strengths.get("light/exposure", 0.0) - looks) * (0.5 if recipe.method == "e4e" else 1)
+
+    def _tones(self, prompt: Prompt):
+        beta = self.typed(prompt).prompt.beta
+        return prompt.strength * np.array(
+            [2.0 if tone in prompt.target else 0.5 * (1 - beta / STRICTEST) for tone in TONES]
+        )
 
 
 def _ramp(at):
@@ -160,7 +198,8 @@ def main() -> None:
 
     visits.EditSession = FakeSession
     server.CLEAN = (1, 1)
-    server.serve(FakeModels(float(sys.argv[2]) if len(sys.argv) > 2 else 0.0), Path(sys.argv[1]))
+    seconds, wordless = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0, "wordless" in sys.argv
+    server.serve(FakeModels(seconds, follows_prompts=not wordless), Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,21 @@ def portrait(colour: tuple[int, int, int] = (100, 100, 100), size: tuple[int, in
 
 
 def upload(page, data: bytes) -> None:
-    page.set_input_files('input[type="file"]', {"name": "mine.png", "mimeType": "image/png", "buffer": data})
+    page.set_input_files('[data-part="file"]', {"name": "mine.png", "mimeType": "image/png", "buffer": data})
+
+
+def use_recipe(page, data: bytes, name: str = "edited.png") -> None:
+    page.set_input_files('[data-part="recipe"]', {"name": name, "mimeType": "", "buffer": data})
+    rest(page)
+
+
+def ask_for(page, target: str, neutral: str = "face") -> None:
+    """Type a prompt."""
+    page.fill('[data-part="neutral"]', neutral)
+    page.fill('[data-part="target"]', target)
+    page.keyboard.press("Enter")
+    page.wait_for_selector('[data-part="prompt"][aria-busy=false]')
+    rest(page)
 
 
 def open_photo(page, photo: np.ndarray) -> None:
@@ -118,7 +132,7 @@ def paint(page) -> None:
 def visible_rows(page) -> list[str]:
     """Names of the sliders in sight, from the top."""
     return page.eval_on_selector_all(
-        ".sliders .row", "rows => rows.filter((row) => row.checkVisibility()).map((row) => row.dataset.name)"
+        ".sliders .row[data-name]", "rows => rows.filter((row) => row.checkVisibility()).map((row) => row.dataset.name)"
     )
 
 

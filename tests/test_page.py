@@ -1,5 +1,6 @@
 """The page in a real Chromium, with fake models: quick, and every edit is plain to see in the pixels."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from fakes import ROOT
 from pages import (
     CONTRASTS,
+    ask_for,
     browsing,
     centre,
     download,
@@ -27,12 +29,14 @@ from pages import (
     rest,
     slide,
     upload,
+    use_recipe,
     visible_rows,
     visit,
     wait_for,
 )
 
 from hfgi_app import images
+from hfgi_app.prompts import Prompt
 from hfgi_app.types import EditRecipe
 
 pytestmark = pytest.mark.browser
@@ -41,6 +45,7 @@ SMILE = '[data-name="interfacegan/smile"]'
 LOOK = '[data-name="looks/look_7"]'
 COMPARED = "#studio[data-compared=true]"
 PICTURE = '[data-part="canvas"]'
+TYPED = '[data-name="face -> red face"]'
 RED, GREEN = '[data-name="tone/red"]', '[data-name="tone/green"]'
 
 
@@ -77,7 +82,11 @@ def tab(chromium, studio):
 
 @pytest.fixture
 def page(tab):
-    """That page with a photo just opened, its method the first."""
+    """That page with a photo just opened, every slider at home, its method the first and nothing typed."""
+    while tab.locator(".typed .remove").count():
+        tab.click(".typed .remove")
+    if tab.is_enabled("text=Reset all"):
+        tab.click("text=Reset all")
     tab.check('.methods input[value="hfgi"]')
     open_photo(tab, portrait())
     return tab
@@ -171,9 +180,11 @@ def test_a_value_can_be_typed(page):
     rest(page)
     assert page.input_value(f'{GREEN} input[type="range"]') == "-2.5"
     assert page.input_value(f'{GREEN} input[type="text"]') == "\N{MINUS SIGN}2.5"
+    page.click('[data-group="light"] summary')
     page.fill('[data-name="light/exposure"] input[type="text"]', "nonsense")
     page.keyboard.press("Enter")
     assert page.input_value('[data-name="light/exposure"] input[type="text"]') == "0\N{DEGREE SIGN}"
+    page.click('[data-group="light"] summary')
 
 
 def test_undo_and_redo_by_key_and_by_button(page):
@@ -292,6 +303,184 @@ def test_favourites_come_first_and_stay(chromium, studio):
         names = page.eval_on_selector_all('[data-group="looks"] .row', "rows => rows.map((row) => row.dataset.name)")
         assert names == [f"looks/look_{number}" for number in range(1, 61)]
     context.close()
+
+
+# --- typed prompts ---------------------------------------------------------------------------------------------------
+
+
+def test_a_typed_prompt_becomes_a_live_slider(page):
+    photo = pixels(page)
+    page.keyboard.press("t")
+    page.keyboard.type("red  face")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(TYPED)
+    rest(page)
+    assert page.input_value(f'{TYPED} input[type="text"]') == "+1.0"  # to be seen at once
+    assert page.evaluate("document.activeElement.ariaLabel") == "red face, strength"
+    assert np.abs(centre(page) - (120, 104, 104)).max() < 8
+    drag(page, TYPED)
+    wait_for(lambda: centre(page)[0] > 125)
+    page.mouse.up()
+    rest(page)
+    value = float(page.input_value(f'{TYPED} input[type="range"]'))
+    assert value > 1.3
+    recipe = EditRecipe(prompts=(Prompt("face", "red face", value),))
+    assert EditRecipe.from_json(images.read_recipe(download(page))) == recipe
+    assert np.abs(pixels(page) - rendered(portrait(), recipe)).max() < 8
+    assert page.input_value('[data-part="target"]') == ""
+    page.dblclick(f"{TYPED} label")
+    rest(page)
+    assert np.array_equal(pixels(page), photo)
+
+
+def test_a_typed_prompt_can_be_removed_and_comes_back_by_undo(page):
+    photo = pixels(page)
+    ask_for(page, "face -> red face", neutral="anything")  # all in one field
+    edited = pixels(page)
+    page.click('[aria-label="Remove red face"]')
+    rest(page)
+    assert page.locator(TYPED).count() == 0
+    assert np.array_equal(pixels(page), photo)
+    page.keyboard.press("Escape")
+    page.click('[aria-label="Undo"]')
+    rest(page)
+    assert page.input_value(f'{TYPED} input[type="text"]') == "+1.0"
+    assert np.array_equal(pixels(page), edited)
+    page.click("text=Reset all")
+    rest(page)
+    assert page.input_value(f'{TYPED} input[type="text"]') == "0.0"
+    assert np.array_equal(pixels(page), photo)
+
+
+def test_a_prompt_can_be_made_stricter(page):
+    ask_for(page, "red face")
+    block = page.locator(f".typed:has({TYPED})")
+    assert block.locator("output").text_content() == "13 channels"
+    loose = centre(page)
+    block.locator(".strict input").fill("1")
+    block.get_by_text("1 channel", exact=True).wait_for()
+    rest(page)
+    assert (loose - centre(page))[1] > 2  # green stays as it was
+    assert EditRecipe.from_json(images.read_recipe(download(page))).prompts[0].beta == 0.4
+    page.keyboard.press("Control+z")
+    rest(page)
+    assert block.locator("output").text_content() == "13 channels"
+    assert np.abs(centre(page) - loose).max() < 1
+
+
+def test_what_else_changed_is_told_when_the_hand_rests(page):
+    ask_for(page, "red face")
+    page.wait_for_selector(".changes:not(.stale) li")
+    said = [line.split("\n") for line in page.locator(".changes li").all_inner_texts()]
+    minus = "\N{MINUS SIGN}25%"
+    assert ["".join(line) for line in said] == ["red face+80%", "light+50%", f"smile{minus}"]
+    page.click("text=Reset all")
+    rest(page)
+    assert page.is_hidden(".changes")
+
+
+@pytest.mark.parametrize(
+    ("neutral", "target", "words"),
+    [
+        ("face", "wizard", "does not know: wizard; it knows face, smiling, red, green, blue."),
+        ("face", "Face", "on both sides"),
+        ("face", "red " * 80, "319 characters"),
+        ("face", "", "no words after the arrow"),
+        ("face", "<img src=x onerror=alert(1)>", "leave it out"),
+    ],
+)
+def test_a_prompt_that_cannot_be_followed_gets_one_sentence_and_stays(page, neutral, target, words):
+    ask_for(page, target, neutral)
+    assert words in page.text_content('[data-part="refusal"]')
+    assert page.input_value('[data-part="target"]') == target
+    assert page.locator(".typed").count() == 0
+    page.fill('[data-part="target"]', "red face")
+    assert page.is_hidden('[data-part="refusal"]')
+
+
+def test_typed_prompts_go_along_to_another_photo(page):
+    for target in ("red face", "blue face"):
+        ask_for(page, target)
+    open_photo(page, portrait(size=(300, 700)))
+    page.wait_for_selector(f'{TYPED} input[type="range"]:enabled')
+    assert page.get_attribute(f'{TYPED} input[type="range"]', "max") == "4"  # measured on this photo
+    assert page.input_value(f'{TYPED} input[type="text"]') == "0.0"
+    blue = page.locator('.typed:has([data-name="face -> blue face"])')
+    blue.get_by_text("Not on this photo: No channel of this model answers").wait_for()
+    assert blue.locator('input[type="range"]').first.is_disabled()
+    slide(page, TYPED, 4)
+    assert np.abs(pixels(page) - portrait(size=(300, 700))).max() > 60
+    open_photo(page, portrait())
+    page.wait_for_selector('[data-name="face -> blue face"] input[type="range"]:enabled')
+    assert blue.locator(".refusal").is_hidden()
+
+
+def test_what_was_typed_is_offered_again_and_markup_is_text(chromium, studio):
+    context, hostile = chromium.new_context(), "face -> <b>red</b> face"
+    with browsing(chromium, studio, context=context) as page:
+        ideas = page.locator('[data-part="ideas"] button').all_text_contents()
+        assert ideas[0] == "smiling face with glasses"
+        ask_for(page, "green face")
+        ask_for(page, hostile)
+        assert page.locator(".phrase span").all_text_contents()[1] == hostile.replace("->", "\N{RIGHTWARDS ARROW}")
+        stored = page.evaluate("localStorage['hfgi-studio.prompts']")
+        assert json.loads(stored) == [hostile, "face -> green face"]
+        planted = json.dumps(["face -> <img src=x onerror=alert(1)>", *json.loads(stored)])
+        page.evaluate("texts => { localStorage['hfgi-studio.prompts'] = texts; }", planted)
+    with browsing(chromium, studio, context=context) as page:
+        ideas = page.locator('[data-part="ideas"] button').all_text_contents()
+        assert ideas[:3] == ["<img src=x onerror=alert(1)>", "<b>red</b> face", "green face"]
+        assert page.locator("#studio :is(b, img[src=x]):not(.lesson b)").count() == 0
+        page.click("text=green face")
+        page.wait_for_selector('[data-name="face -> green face"]')
+        page.click("text=Clear history")
+        assert page.locator('[data-part="ideas"] button').all_text_contents()[0] == "smiling face with glasses"
+    context.close()
+
+
+def test_the_search_finds_typed_prompts(page):
+    ask_for(page, "red face")
+    page.fill('[type="search"]', "red")
+    assert visible_rows(page) == ["face -> red face", "tone/red"]
+    assert page.is_visible(".typed .strict")
+    page.fill('[type="search"]', "look 12")
+    assert page.is_hidden(".typed .strict")
+    page.fill('[type="search"]', "")
+    assert page.is_visible('[data-part="prompt"]')
+
+
+def test_a_recipe_is_used_on_another_photo(page):
+    ask_for(page, "red face")
+    slide(page, GREEN, 2)
+    page.check('input[value="e4e"]')
+    edited = download(page)
+    page.click(".typed .remove")
+    page.check('.methods input[value="hfgi"]')
+    open_photo(page, portrait((60, 60, 120)))
+    use_recipe(page, edited)
+    recipe = EditRecipe((("tone/green", 2.0),), (Prompt("face", "red face", 1.0),), "e4e")
+    assert EditRecipe.from_json(images.read_recipe(download(page))) == recipe
+    assert np.abs(pixels(page) - rendered(portrait((60, 60, 120)), recipe)).max() < 8
+    use_recipe(page, images.encode(portrait(), "PNG"))
+    assert message(page) == "That file carries no recipe; only pictures exported by this program do."
+    use_recipe(page, b'{"strengths": {"tone/red": 1, "sefa/1": 2}, "prompts": ["face -> wizard = 1"]}', "some.json")
+    assert message(page).endswith("cannot follow: sefa/1, face -> wizard.")
+    assert page.input_value(f'{RED} input[type="text"]') == "+1.0"
+    page.keyboard.press("Control+z")
+    rest(page)
+    assert EditRecipe.from_json(images.read_recipe(download(page))) == recipe
+
+
+def test_a_model_without_a_text_model_has_no_box(chromium, tmp_path):
+    (tmp_path / "examples").mkdir()
+    images.write(tmp_path / "examples" / "portrait.jpg", portrait())
+    arguments = (str(tmp_path / "examples"), "0", "wordless")
+    with fakes.running(Path(fakes.__file__), *arguments, temp=tmp_path) as url, browsing(chromium, url) as page:
+        assert page.locator('[data-part="prompt"]').count() == 0
+        slide(page, GREEN, 2)
+        use_recipe(page, b'{"prompts": ["face -> red face = 1"], "strengths": {"tone/blue": 2}}', "some.json")
+        assert "face -> red face" in message(page)
+        assert np.abs(centre(page) - (100, 100, 120)).max() < 8
 
 
 # --- methods side by side ---------------------------------------------------------------------------------------------

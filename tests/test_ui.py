@@ -15,7 +15,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from hfgi_app import images
+from hfgi_app.directions.styleclip.words import split
+from hfgi_app.prompts import Prompt
+from hfgi_app.train.captions import TRAITS
+from hfgi_app.train.words import vocabulary
 from hfgi_app.types import EditRecipe, Slider
+from hfgi_app.ui import page as page_module
 from hfgi_app.ui import visits as visits_module
 from hfgi_app.ui.routes import Routes
 from hfgi_app.ui.visits import Visits
@@ -226,6 +231,93 @@ def test_a_lesson_holds_nobody_up_and_lets_others_go_first(visits):
     visits.submit(time.sleep, 0.3)
     gate.set()
     assert 0.1 < learning.result(5) < visits_module.POLITE
+
+
+def typed(client, token: str, neutral: str, target: str, **more):
+    fields = {"neutral": neutral, "target": target, **more}
+    return client.post("/studio/typed", json=fields, headers={"X-Visit": token})
+
+
+def test_a_typed_prompt_becomes_a_slider_for_the_photo(client, visits):
+    token = visits.begin("page")
+    assert typed(client, token, "face", "red face").status_code == 410
+    for faces, reach in ((1, 2.0), (2, 4.0)):
+        opened(client, token, png(portrait(size=(100, 110 * faces))))
+        found = typed(client, token, " face", "red  face").json()
+        assert found["prompt"] == {"neutral": "face", "target": "red face", "strength": 1.0, "beta": fakes.USUAL}
+        assert (found["slider"]["low"], found["slider"]["high"]) == (-reach, reach)
+    strict = typed(client, token, "face", "red face", beta=fakes.STRICTEST).json()
+    assert (strict["channels"], strict["prompt"]["beta"]) == (1, fakes.STRICTEST)
+
+
+@pytest.mark.parametrize(
+    ("neutral", "target", "beta", "words"),
+    [
+        ("face", "wizard", None, "does not know: wizard; it knows face"),
+        ("face", "FACE", None, "both sides"),
+        ("face", "red " * 80, None, "at most 200"),
+        ("", "face", None, "no words"),
+        ("face", "red face", 0.9, "leaves no channel"),
+        ("face", "red face", "strict", "beta must be a finite number"),
+    ],
+)
+def test_a_prompt_that_cannot_be_followed_gets_a_sentence(client, visits, neutral, target, beta, words):
+    token = visits.begin("page")
+    opened(client, token, png(portrait()))
+    answer = typed(client, token, neutral, target, beta=beta)
+    assert answer.status_code == 422
+    assert words in answer.json()["message"]
+
+
+def test_recipes_carry_prompts(client, visits):
+    token, recipe = visits.begin("page"), {"prompts": ["face -> red face = 2 @ 0.4"]}
+    opened(client, token, png(portrait()))
+    frame, plain = (images.read(ask(client, token, "frame", each).content).astype(int) for each in (recipe, {}))
+    assert np.abs((frame - plain).mean((0, 1)) - (40, 0, 0)).max() < 4
+    export = ask(client, token, "export", recipe).content
+    assert json.loads(images.read_recipe(export))["prompts"] == recipe["prompts"]
+    assert "does not know" in ask(client, token, "frame", {"prompts": ["face -> elf = 1"]}).json()["message"]
+    assert ask(client, token, "frame", {"prompts": ["face -> elf"]}).status_code == 422
+
+
+def test_what_an_edit_changed_is_told(client, visits):
+    token = visits.begin("page")
+    opened(client, token, png(portrait()))
+    assert ask(client, token, "changes", {}).json() == []
+    told = ask(client, token, "changes", {"prompts": ["face -> red face = 2"]}).json()
+    assert told[0] == {"label": "red face", "amount": 0.8}
+    assert len(told) == 3
+    assert ask(client, token, "changes", {"method": "slow"}).status_code == 202
+
+
+def test_a_recipe_is_read_from_a_picture_or_json(client, visits):
+    recipe = EditRecipe((("tone/red", 2.0),), (Prompt("face", "red face", 1.5),))
+
+    def read(data: bytes):
+        return client.post("/studio/recipe", content=data, headers={"X-Visit": token})
+
+    token = visits.begin("page")
+    for data in (images.encode(portrait(), "PNG", recipe_json=recipe.to_json()), recipe.to_json().encode()):
+        assert EditRecipe.from_json(read(data).text) == recipe
+    for data, words in (
+        (png(portrait()), "carries no recipe"),
+        (b"text", "cannot be opened"),
+        (b'{"magic": 1}', "magic"),
+    ):
+        assert words in read(data).json()["message"]
+
+
+BOX = 'data-part="prompt"'
+
+
+def test_the_page_has_a_box_where_the_model_follows_prompts():
+    assert [BOX in page_module.body(FakeModels(follows_prompts=each), {}) for each in (True, False)] == [True, False]
+
+
+def test_the_prompts_to_try_are_in_words_that_the_small_text_model_learns():
+    known = vocabulary(TRAITS)
+    for idea in page_module.IDEAS:
+        assert set(split(idea)) <= set(known), idea
 
 
 # --- visits ----------------------------------------------------------------------------------------------------------

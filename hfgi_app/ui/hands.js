@@ -18,20 +18,22 @@ function wipe() {
 
 // --- hands ------------------------------------------------------------------------------------------------------------
 
+function wireRow(row) {
+  range(row).addEventListener("input", () => { drawRow(row); move(); });
+  range(row).addEventListener("change", rest);
+  field(row).addEventListener("focus", () => field(row).select());
+  field(row).addEventListener("change", () => {
+    const value = parseFloat(field(row).value.replace("\u2212", "-").replace(",", "."));
+    setRow(row, Number.isFinite(value) ? value : range(row).value);
+    change();
+  });
+  row.querySelector(".home").addEventListener("click", () => { reset([row]); range(row).focus(); });
+  row.addEventListener("dblclick", ({ target }) => { if (target !== field(row) && !target.closest(".star")) reset([row]); });
+  drawRow(row);
+}
+
 function wireRows() {
-  for (const row of rows) {
-    range(row).addEventListener("input", () => { drawRow(row); move(); });
-    range(row).addEventListener("change", rest);
-    field(row).addEventListener("focus", () => field(row).select());
-    field(row).addEventListener("change", () => {
-      const value = parseFloat(field(row).value.replace("\u2212", "-").replace(",", "."));
-      setRow(row, Number.isFinite(value) ? value : range(row).value);
-      change();
-    });
-    row.querySelector(".home").addEventListener("click", () => { reset([row]); range(row).focus(); });
-    row.addEventListener("dblclick", ({ target }) => { if (target !== field(row) && !target.closest(".star")) reset([row]); });
-    drawRow(row);
-  }
+  rows.forEach(wireRow);
   for (const radio of root.querySelectorAll(".methods input"))
     radio.addEventListener("change", () => { wanted = null; change(); });
 }
@@ -82,6 +84,7 @@ function wireKeys() {
     else if (key === "w" && !command && !part("wipe").disabled) wipe();
     else if (key === "c" && !command) compare(!isComparing());
     else if (key === "/" && !part("search").hidden) { event.preventDefault(); part("search").focus(); }
+    else if (key === "t" && !command && followsPrompts) { event.preventDefault(); part("target").focus(); }
     else if (key === " " && !pressable(event) && !isComparing()) { event.preventDefault(); hold(true); }
   });
   document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
@@ -91,6 +94,8 @@ function start() {
   visit = root.dataset.visit;
   wireRows();
   wirePanel();
+  wirePrompts();
+  wireRecipe();
   wireLessons();
   wireCompare();
   wireTools();

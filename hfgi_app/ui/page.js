@@ -14,7 +14,7 @@ const say = (text) => { part("message").textContent = text; hide("alert", !text)
 // --- the server -------------------------------------------------------------------------------------------------------
 
 async function post(path, fields, again = true) {
-  const response = await fetch(`studio/${path}`, { method: "POST", body: JSON.stringify(fields), headers: { "X-Visit": visit } });
+  const response = await fetch(`studio/${path}`, { method: "POST", body: fields instanceof Blob ? fields : JSON.stringify(fields), headers: { "X-Visit": visit } });
   if (response.status === 410 && again && source) {  // put away while the page slept: hand the photo in again
     await (returning ??= read(source).finally(() => { returning = null; progress(null); }));
     return post(path, fields, false);
@@ -55,19 +55,21 @@ const range = (row) => row.querySelector('input[type="range"]');
 const field = (row) => row.querySelector('input[type="text"]');
 const home = (row) => Number(row.dataset.home);
 const untouched = () => ({ method: root.querySelector(".methods input").value });
-const isIdentity = (recipe) => !Object.keys(recipe.strengths).length;
+const isIdentity = ({ strengths, prompts }) => !Object.keys(strengths).length && !prompts.length;
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 function readRecipe() {
-  const values = Object.fromEntries(rows.map((row) => [row.dataset.name, Number(range(row).value)]));
+  const fixed = rows.filter((row) => !row.prompt);
+  const values = Object.fromEntries(fixed.map((row) => [row.dataset.name, Number(range(row).value)]));
   const { keep, ...strengths } = values;
   for (const name in strengths) if (!strengths[name]) delete strengths[name];
-  return { strengths, prompts: [], method: root.querySelector(".methods :checked").value, keep };
+  return { strengths, prompts: readPrompts(), method: root.querySelector(".methods :checked").value, keep };
 }
 
-function writeRecipe({ strengths, method, keep }) {
+function writeRecipe({ strengths, prompts, method, keep }) {
   const values = { ...strengths, keep };
-  for (const row of rows) setRow(row, values[row.dataset.name] ?? 0);
+  for (const row of rows) if (!row.prompt) setRow(row, values[row.dataset.name] ?? 0);
+  writePrompts(prompts);
   for (const radio of root.querySelectorAll(".methods input")) radio.checked = radio.value === method;
 }
 
@@ -106,6 +108,7 @@ function move() {
   root.dataset.sharp = "false";
   hide("hint", true);
   say("");
+  forgetChanges();
   if (isIdentity(recipe)) original();
   else live.move(recipe);
   drawTools();
@@ -129,6 +132,7 @@ function original() {
   live.drop();
   canvas.original();
   root.dataset.sharp = "true";
+  drawChanges();
 }
 
 function show(kind, bitmap, isNewest) {
@@ -136,6 +140,7 @@ function show(kind, bitmap, isNewest) {
   if (kind === "frame") return canvas.frame(bitmap);
   canvas.whole(bitmap);
   root.dataset.sharp = String(isNewest);
+  if (isNewest) drawChanges();
 }
 
 function travel(steps) {
@@ -155,7 +160,7 @@ function drawTools() {
   part("undo").disabled = now <= 0;
   part("redo").disabled = now >= past.length - 1;
   part("reset").disabled = !root.querySelector(".row.edited");
-  for (const name of ["download", "forget"]) part(name).disabled = empty;
+  for (const name of ["download", "use", "forget"]) part(name).disabled = empty;
   for (const name of ["wipe", "hold"]) part(name).disabled = empty || isComparing();
   part("inspector").inert = empty || opening !== null;
 }
@@ -213,9 +218,11 @@ function place(photo, bitmap, recipe) {
   drawFaces(photo);
   for (const button of root.querySelectorAll(".examples button"))
     button.setAttribute("aria-pressed", String(button.dataset.example === source.example));
-  writeRecipe(recipe ?? { ...readRecipe(), strengths: {} });
+  writeRecipe(recipe ?? { ...readRecipe(), strengths: {}, prompts: [] });
   past = [readRecipe()];
   now = 0;
+  remeasure();
+  drawChanges();
   if (recipe) live.settle(recipe);
   root.dataset.sharp = String(!recipe);
   drawTools();

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from html import escape
-from itertools import groupby
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,17 +12,38 @@ from typing import Any
 from hfgi_app import images
 from hfgi_app.composite import FEATHER
 from hfgi_app.models import Models
-from hfgi_app.types import EditRecipe, Group, Method, Slider
+from hfgi_app.types import PROMPTS, EditRecipe, Group, Method, Slider
 from hfgi_app.ui.icons import ICONS, TAB
 
 FOLDER = Path(__file__).parent
 MANY = 12
-"""Beyond this number sliders can be searched, and a group other than the first starts folded."""
+"""Beyond this number sliders can be searched."""
 THUMBNAIL = 96
-SCRIPTS = ("canvas.js", "live.js", "page.js", "panel.js", "learn.js", "compare.js", "hands.js")
+SCRIPTS = (
+    "canvas.js",
+    "live.js",
+    "page.js",
+    "panel.js",
+    "prompts.js",
+    "recipe.js",
+    "learn.js",
+    "compare.js",
+    "hands.js",
+)
 PHOTO = Method("", "Photo", "The photo itself")
 """What methods are held against."""
 KEEP = Slider("keep", "Keep detail", 0, 1, 0.05, "", "")
+STRENGTH = Slider("", "Strength", -1, 1, 0.1, "", "")
+"""A typed prompt's; the script gives it its range."""
+IDEAS = (
+    "face -> smiling face with glasses",
+    "face -> old face",
+    "face -> face with blond hair",
+    "face -> face with a beard",
+    "face -> face with wide eyes",
+    "man -> woman",
+)
+"""Typed prompts to try, in words that every text model knows."""
 
 
 def head() -> str:
@@ -38,7 +58,7 @@ def head() -> str:
 def script(models: Models, examples: dict[str, Path]) -> str:
     """The script that runs once the page is there."""
     welcome = _welcome(models.sliders(), examples)
-    values = {"LIMIT": images.MAX_BYTES, "FEATHER": FEATHER, "WELCOME": welcome}
+    values = {"LIMIT": images.MAX_BYTES, "FEATHER": FEATHER, "PROMPTS": PROMPTS, "IDEAS": IDEAS, "WELCOME": welcome}
     constants = [f"const {name} = {json.dumps(value)};" for name, value in values.items()]
     sources = [(FOLDER / name).read_text("utf-8") for name in SCRIPTS]
     return "\n".join(constants + sources)
@@ -47,14 +67,13 @@ def script(models: Models, examples: dict[str, Path]) -> str:
 def body(models: Models, examples: dict[str, Path]) -> str:
     """The page itself."""
     sliders = models.sliders()
-    rows = {family: list(some) for family, some in groupby(sliders, key=lambda each: each.family)}
-    groups = [group for group in models.groups() if group.name in rows]
-    return Template((FOLDER / "page.html").read_text("utf-8")).substitute(
-        ICONS,
+    return _filled(
+        "page.html",
         model=escape(models.label),
         note=escape(models.note),
         search="" if len(sliders) > MANY else "hidden",
-        groups="".join(_group(group, rows[group.name], index == 0) for index, group in enumerate(groups)),
+        prompts=_filled("prompts.html", strength=_row(STRENGTH, star=False)) if models.follows_prompts else "",
+        groups=_groups(models.groups(), sliders),
         methods="".join(_method(method, index == 0) for index, method in enumerate(models.methods())),
         lessons="".join(map(_lesson, models.methods())),
         tiles="".join(map(_tile, (PHOTO, *models.methods()))),
@@ -64,8 +83,18 @@ def body(models: Models, examples: dict[str, Path]) -> str:
     )
 
 
-def _group(group: Group, sliders: list[Slider], first: bool) -> str:
-    folded = not first and (group.folded or len(sliders) > MANY)
+def _filled(name: str, **parts: str) -> str:
+    return Template((FOLDER / name).read_text("utf-8")).substitute(ICONS, **parts)
+
+
+def _groups(groups: list[Group], sliders: list[Slider]) -> str:
+    """Every group that has sliders, the first one open: what most people want is in sight, the rest is found."""
+    filled = [(group, [slider for slider in sliders if slider.family == group.name]) for group in groups]
+    filled = [(group, rows) for group, rows in filled if rows]
+    return "".join(_group(group, rows, folded=index > 0) for index, (group, rows) in enumerate(filled))
+
+
+def _group(group: Group, sliders: list[Slider], folded: bool) -> str:
     return f"""
       <details class="group" data-group="{escape(group.name)}" {"" if folded else "open"}>
         <summary>{ICONS["icon_fold"]}<h2>{escape(group.label)}</h2><span>{len(sliders)}</span></summary>

@@ -11,9 +11,10 @@ function search() {
   const wanted = part("search").value.trim().toLowerCase();
   const isWanted = (text) => text.toLowerCase().includes(wanted);
   for (const group of root.querySelectorAll(".sliders .group")) {
-    const some = [...group.querySelectorAll(".row")], all = isWanted(heading(group));
-    for (const row of some) row.hidden = !all && !isWanted(row.querySelector("label").textContent);
-    group.hidden = !some.some((row) => !row.hidden);
+    const some = rows.filter((row) => group.contains(row)), all = isWanted(heading(group));
+    for (const row of some) row.hidden = !all && !isWanted(row.prompt ? phrases(row.prompt) : row.querySelector("label").textContent);
+    const hasBox = group === part("typed") && !wanted;
+    group.hidden = !hasBox && !some.some((row) => !row.hidden);
     if (isOpen.has(group)) group.open = wanted ? true : isOpen.get(group);
   }
   hide("unfound", !wanted || root.querySelector(".sliders .row:not([hidden])") !== null);

@@ -6,6 +6,7 @@
     POST studio/picture   {sequence, recipe} -> JPEG of the whole photo, no larger than a screen
     POST studio/tile      {recipe} -> PNG of the edited face square, to compare pixel for pixel
     POST studio/export    {recipe} -> PNG of the whole photo at its own size, recipe inside
+    POST studio/recipe    an edited picture, or JSON -> the recipe in it
     POST studio/typed     {neutral, target, beta} -> the typed prompt as a slider for the photo
     POST studio/changes   {recipe} -> what the edit changed, as the text model sees it
     POST studio/learn     {method} -> lines of JSON: how far a slow method is with the photo, and at last that it is
@@ -40,7 +41,7 @@ from hfgi_app.prompts import Prompt
 from hfgi_app.session import EditSession
 from hfgi_app.types import EditRecipe, Photo
 from hfgi_app.ui.visits import Visit, Visits
-from hfgi_app.ui.wire import NO_RECIPE, NO_STORE, SORRY, Tell, asked, body, fields, telling
+from hfgi_app.ui.wire import NO_RECIPE, NO_STORE, SORRY, Tell, asked, body, fields, recipe_in, telling
 
 SCREEN = 1600
 """Longest side in pixels of a picture sent to the page."""
@@ -95,7 +96,7 @@ class Routes:
 
     def table(self) -> list[BaseRoute]:
         """What the server takes."""
-        pictures, words = (self.frame, self.picture, self.tile, self.export), (self.typed, self.changes)
+        pictures, words = (self.frame, self.picture, self.tile, self.export), (self.recipe, self.typed, self.changes)
         endpoints = (self.open, *pictures, *words, self.learn, self.close)
         return [Route(f"/studio/{each.__name__}", each, methods=["POST"]) for each in endpoints]
 
@@ -139,6 +140,14 @@ class Routes:
         """The whole photo to keep."""
         made = await self._made(request, lambda session, recipe: (session.render(recipe), recipe.to_json()))
         return await _png(*made)
+
+    @_answering
+    async def recipe(self, request: Request) -> Response:
+        """The recipe that a file carries, to use on another photo."""
+        self._visit(request)
+        data = await body(request, images.MAX_BYTES, _TOO_LARGE)
+        found = await asyncio.to_thread(recipe_in, data)
+        return Response(found.to_json(), media_type="application/json", headers=NO_STORE)
 
     @_answering
     async def typed(self, request: Request) -> Response:

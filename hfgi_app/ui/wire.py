@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from hfgi_app import images
 from hfgi_app.errors import HfgiError, RecipeError
 from hfgi_app.types import EditRecipe
 
@@ -51,6 +52,14 @@ async def asked(request: Request) -> tuple[EditRecipe, int]:
         return EditRecipe.from_json(json.dumps(found["recipe"])), int(found.get("sequence", 0))
     except (ValueError, TypeError, KeyError, AttributeError):
         raise RecipeError(NO_RECIPE) from None
+
+
+def recipe_in(data: bytes) -> EditRecipe:
+    """The recipe in a picture that this program made, or in JSON. Raises RecipeError where there is none."""
+    text = data.decode("utf-8", "replace") if data.lstrip().startswith(b"{") else images.read_recipe(data)
+    if text is None:
+        raise RecipeError("That file carries no recipe; only pictures exported by this program do.")
+    return EditRecipe.from_json(text)
 
 
 def telling(work: Callable[[Tell], Awaitable[dict[str, Any]]]) -> Response:
