@@ -21,7 +21,7 @@ from hfgi_app.evaluate.summary import Seen
 from hfgi_app.models import Models
 
 BASELINE = "e4e"
-EDITED = 32
+EDITED = 20
 """Faces that are edited."""
 TARGETS = {
     "age": "age",
@@ -35,7 +35,6 @@ TARGETS = {
     "eyes_open": "eyes_open",
     "glasses": "glasses",
     "hair": "hair",
-    "beard": "beard",
 }
 """What a slider of that name is meant to change."""
 

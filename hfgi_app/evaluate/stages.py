@@ -90,9 +90,11 @@ def edit(
 
 
 def _moves(models: Models, targets: Mapping[str, str], look: str) -> list[tuple[Slider, float]]:
-    """Sliders and shares: those without a measure are seen in one place, raw."""
-    seen = [slider for slider in models.sliders() if slider.name in targets or look == "raw"]
-    return [(slider, share) for slider in seen for share in (SHARES if slider.name in targets else SHARES[-1:])]
+    """Sliders and shares: composited only their two ends, and those without a measure only one of them, raw."""
+    raw = look == "raw"
+    seen = [slider for slider in models.sliders() if slider.name in targets or raw]
+    measured = SHARES if raw else (SHARES[0], SHARES[-1])
+    return [(slider, share) for slider in seen for share in (measured if slider.name in targets else SHARES[-1:])]
 
 
 def odd(models: Models, methods: Sequence[str], photos: Photos) -> dict[str, dict[str, Odd]]:
