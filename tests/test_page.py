@@ -140,6 +140,21 @@ def test_on_a_phone_the_picture_stays_in_view_above_the_sliders(page):
     assert width == 390
 
 
+def test_on_a_phone_the_methods_are_compared_within_the_picture(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.keyboard.press("c")
+    page.wait_for_selector(COMPARED)
+    stage, tiles = page.locator(".stage").bounding_box(), page.locator(".tile").all()
+    boxes = [tile.bounding_box() for tile in tiles]
+    page.click('[data-view="wipe"]')
+    pair = page.locator(".pair .picture").bounding_box()
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert all(0 <= box["x"] < box["x"] + box["width"] <= 390 for box in [*boxes, pair])
+    assert min(box["width"] for box in boxes) > 96
+    assert stage["y"] < pair["y"] < pair["y"] + pair["height"] <= stage["y"] + stage["height"]
+
+
 # --- editing ---------------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +277,8 @@ def test_the_download_is_the_whole_photo_with_its_recipe(page):
 
 
 def test_groups_fold_and_the_keyboard_opens_them(page):
-    assert page.is_visible(RED)
+    assert page.is_visible(RED)  # the first group is open, all others are folded
+    assert page.is_hidden('[data-name="light/exposure"]')
     assert page.is_hidden(LOOK)
     page.focus('[data-group="looks"] summary')
     page.keyboard.press("Enter")

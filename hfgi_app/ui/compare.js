@@ -64,16 +64,18 @@ function markTiles(isStale) {
   }
 }
 
-// As large as they fit.
+// As large as they fit all together; but never so small that nothing is seen: then they scroll.
 function layTiles() {
-  const { clientWidth: wide, clientHeight: high } = part("tiles"), caption = 32, gap = 16, count = tiles.size;
+  const { clientWidth: wide, clientHeight: high } = part("tiles"), caption = 32, gap = 16, least = 104, count = tiles.size;
+  const across = (columns) => (wide - gap * (columns - 1)) / columns;
   const side = (columns) => {
     const lines = Math.ceil(count / columns);
-    return Math.min((wide - gap * (columns - 1)) / columns, (high - gap * (lines - 1)) / lines - caption);
+    return Math.min(across(columns), (high - gap * (lines - 1)) / lines - caption);
   };
   const best = Array.from(tiles.keys(), (_, index) => index + 1).reduce((one, other) => (side(other) > side(one) ? other : one));
-  part("tiles").style.setProperty("--columns", best);
-  part("tiles").style.setProperty("--side", `${Math.max(96, Math.floor(side(best)))}px`);
+  const fits = side(best) >= least, columns = fits ? best : Math.max(1, Math.floor((wide + gap) / (least + gap)));
+  part("tiles").style.setProperty("--columns", columns);
+  part("tiles").style.setProperty("--side", `${Math.floor(fits ? side(best) : across(columns))}px`);
 }
 
 // --- two of them ------------------------------------------------------------------------------------------------------
