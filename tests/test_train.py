@@ -18,7 +18,7 @@ from hfgi_app.cli import main
 from hfgi_app.directions import build
 from hfgi_app.images import to_tensor
 from hfgi_app.models import Models, embedded_tensors
-from hfgi_app.networks.hfgi import FaceMovement, carry
+from hfgi_app.networks.hfgi import DistortionAlignment, FaceMovement, Stillness, carry, left_alone
 from hfgi_app.networks.ops import upsample
 from hfgi_app.session import EditSession
 from hfgi_app.train import augment, data, directions, export, generator, hfgi, refiner
@@ -52,6 +52,7 @@ CONSULT = hfgi.Plan(
     consultation_widths=(2, 4, 4),
     head_width=4,
     movement_width=4,
+    stillness_width=4,
     critic_channels=PLAN.critic_channels,
     critic_every=1,
     r1_every=2,
@@ -258,11 +259,16 @@ def test_growing_begins_where_the_small_model_was(pack: data.Pack, run: Path, tm
 def test_the_hfgi_stage_learns_its_own_networks_alone(run: Path) -> None:
     state, fresh = load(run / "hfgi.pt"), course(run)
     assert state["seen"] == 12
-    for name in ("movement", "alignment", "consultation"):
+    for name in ("movement", "stillness", "alignment", "consultation"):
         learnt = {key: value for key, value in state["learners"].items() if key.startswith(f"{name}.")}
         assert learnt
         assert not same(learnt, {key: fresh.learner.networks.state_dict()[key] for key in learnt})
-    assert {name.split(".")[0] for name in state["learners"]} == {"movement", "alignment", "consultation"}
+    assert {name.split(".")[0] for name in state["learners"]} == {
+        "movement",
+        "stillness",
+        "alignment",
+        "consultation",
+    }
     assert all(value.isfinite().all() for value in state["learners"].values())
     lines = [line for line in log(run) if line["stage"] == "hfgi"]
     assert [line["seen"] for line in lines] == [8, 12]
@@ -303,6 +309,22 @@ def test_carrying_takes_each_point_from_where_it_was() -> None:
     assert torch.allclose(carry(picture, torch.zeros(1, 2, 4, 4)), picture, atol=1e-6)
     right = carry(picture, torch.tensor([3 / 16, 0.0]).reshape(1, 2, 1, 1))
     torch.testing.assert_close(right[..., :-3], picture[..., 3:])
+
+
+def test_where_nothing_is_to_change_the_map_gives_the_photo_back() -> None:
+    """Left alone, an edited picture that shifted the light gets the photo's own: there alone, and by as much."""
+    rng = torch.Generator().manual_seed(0)
+    photo, before = torch.randn(2, 2, 3, SIZE, SIZE, generator=rng).unbind()
+    distortion, after = photo - before, before + 0.3
+    network = Stillness(4, SIZE)
+    hfgi.rest(FaceMovement(4, 8, 8), network, DistortionAlignment((2, 2, 4, 4)))
+    begun = left_alone(network, distortion, distortion, before, after)
+    torch.testing.assert_close(after + begun - photo, torch.full_like(photo, 0.3 * (1 - torch.tensor(-3.0).sigmoid())))
+    with torch.no_grad():
+        network.layers[-1].get_parameter("bias").fill_(13)
+    torch.testing.assert_close(
+        after + left_alone(network, 0 * photo, distortion, before, after), photo, atol=1e-3, rtol=0
+    )
 
 
 def test_alignment_begins_without_a_correction(run: Path) -> None:
@@ -424,7 +446,7 @@ def test_every_stage_by_its_command(tmp_path: Path, capsys) -> None:
     assert load(tmp_path / "again" / "generator32.pt")["seen"] == 8
     assert capsys.readouterr().out == ""
     assert embedded_tensors(shipped)[1].keys() == {
-        "generator", "encoder", "movement", "alignment", "consultation", "interfacegan",
+        "generator", "encoder", "movement", "stillness", "alignment", "consultation", "interfacegan",
     }  # fmt: skip
 
 

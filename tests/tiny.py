@@ -42,6 +42,7 @@ CONFIG: dict[str, dict[str, Any]] = {
         "size": GENERATOR.size,
         "hook": GENERATOR.hook,
         "movement": (4, 8, 16),
+        "stillness": (4, 16),
         "alignment": (2, 2, 4, 4),
         "fusion": (4, 4, 5),
     },

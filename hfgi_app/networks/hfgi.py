@@ -1,5 +1,5 @@
-"""The trained networks of HFGI (Wang et al. 2022): adaptive distortion alignment and the consultation encoder; and one
-of our own before them, which sees how an edit moves the face."""
+"""The trained networks of HFGI (Wang et al. 2022): adaptive distortion alignment and the consultation encoder; and two
+of our own before them, which see how an edit moves the face, and where it has nothing to change."""
 
 from __future__ import annotations
 
@@ -49,6 +49,35 @@ class FaceMovement(nn.Module):
         return way, torch.sigmoid(found[:, 2:] + 3)
 
 
+class Stillness(nn.Module):
+    """Not in the paper: the map and both coarse pictures -> where the photo stays as it is, whatever the edit.
+
+    A code that ages a face shifts the light behind it too, and a carried map brings back what the code had lost, not
+    what the edit changed by the way.
+    """
+
+    def __init__(self, width: int = 16, size: int = 64) -> None:
+        super().__init__()
+        self.size = size
+        self.layers = nn.Sequential(
+            nn.Conv2d(9, width, 3, 1, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 3, 1, 4, dilation=4),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 3, 1, 8, dilation=8),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 1, 3, 1, 1),
+        )
+
+    def forward(self, distortion: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """All N x 3 x S x S -> N x 1 x s x s in 0..1."""
+        parts = [F.adaptive_avg_pool2d(part, self.size) for part in (distortion, before, after)]
+        with torch.autocast(before.device.type, enabled=False):  # as the movement: small sums of nearly equal pictures
+            return torch.sigmoid(self.layers(torch.cat(parts, 1).float()) - 3)
+
+
 def carry(picture: Tensor, way: Tensor) -> Tensor:
     """A picture N x C x S x S with each point replaced by the one that lies `way` (N x 2 x s x s, in sides) from it."""
     side = picture.shape[-1]
@@ -57,6 +86,14 @@ def carry(picture: Tensor, way: Tensor) -> Tensor:
     here = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
     grid = here + 2 * way.permute(0, 2, 3, 1)
     return F.grid_sample(picture.float(), grid, padding_mode="border", align_corners=False)
+
+
+def left_alone(stillness: Stillness, carried: Tensor, distortion: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The carried map, and where the photo stays, the map that gives the photo back from the edited picture."""
+    stay = F.interpolate(
+        stillness(distortion, before, after), size=carried.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return carried + stay * (distortion + before - after - carried)
 
 
 class DistortionAlignment(nn.Module):

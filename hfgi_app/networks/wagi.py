@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hfgi_app.networks.hfgi import DistortionAlignment, FaceMovement, carry
+from hfgi_app.networks.hfgi import DistortionAlignment, FaceMovement, Stillness, carry, left_alone
 from hfgi_app.networks.ops import EqualConv2d
 from hfgi_app.networks.styleres import ResidualLayer
 from hfgi_app.networks.wavelets import haar, inverse_haar
@@ -60,7 +60,8 @@ class WaveletFusion(nn.Module):
 class WaGI(nn.Module):
     """Distortion map and coarse pictures before and after an edit -> what is done to the RGB skip's high bands.
 
-    The map is aligned as HFGI's is (Wang et al. 2022, section 3.3): carried along with the face, then corrected by ADA.
+    The map is aligned as HFGI's is (Wang et al. 2022, section 3.3): carried along with the face, the photo left alone
+    where nothing is to change, then corrected by ADA.
     size, hook: side of the generator's picture, and where its `finish` begins. Every resolution from the hook on has
     its finest bands fused; at the hook those below it are too, down to the last level.
     """
@@ -70,22 +71,25 @@ class WaGI(nn.Module):
         size: int,
         hook: int,
         movement: tuple[int, int, int] = (24, 16, 64),
+        stillness: tuple[int, int] = (16, 64),
         alignment: tuple[int, int, int, int] = (8, 16, 24, 32),
         fusion: tuple[int, ...] = (24, 32, 48, 48, 48),
     ) -> None:
         super().__init__()
         self.size, self.hook = size, hook
         self.movement = FaceMovement(*movement)
+        self.stillness = Stillness(*stillness)
         self.alignment = DistortionAlignment(alignment)
         self.fusion = WaveletFusion(fusion)
 
-    def align(self, distortion: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """All N x 3 x S x S, before and after in [-1, 1] -> the aligned map, and the movement's way and fit. No
-        gradient reaches the way: where things go, the two coarse pictures know alone."""
+    def align(self, distortion: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All N x 3 x S x S, before and after in [-1, 1] -> the aligned map, the one before correction, and the
+        movement's way and fit. No gradient reaches the way: where things go, the two coarse pictures know alone."""
         way, fit = self.movement(before, after)
         share = F.interpolate(fit, size=distortion.shape[-2:], mode="bilinear", align_corners=False)
         carried = carry(distortion, way.detach()) * share
-        return carried + self.alignment(carried, after).float(), way, fit
+        kept = left_alone(self.stillness, carried, distortion, before, after)
+        return kept + self.alignment(kept, after).float(), kept, way, fit
 
     def forward(self, aligned: Tensor, edited: Tensor) -> dict[int, Fusion]:
         """Both N x 3 x R x R -> the maps of `Generator.finish(bands=...)`."""

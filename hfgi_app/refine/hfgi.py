@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from hfgi_app.images import resize
-from hfgi_app.networks.hfgi import Consultation, ConsultationEncoder, DistortionAlignment, FaceMovement, carry
+from hfgi_app.networks.hfgi import (
+    Consultation,
+    ConsultationEncoder,
+    DistortionAlignment,
+    FaceMovement,
+    Stillness,
+    carry,
+    left_alone,
+)
 from hfgi_app.networks.stylegan2 import Generator
 from hfgi_app.refine.base import Edit, Progress
 from hfgi_app.types import Inversion, Method
@@ -32,8 +40,8 @@ class HFGIDetail:
 class HFGI:
     """Per edit: ADA moves the distortion map, the consultation encoder turns it into a scale and shift at the hook.
 
-    The published networks do exactly that. Weights that bring a `movement` network (ours) first carry the map along
-    with the face, and ADA corrects it there.
+    The published networks do exactly that. Weights that bring networks of ours, `movement` and `stillness`, first
+    carry the map along with the face and leave the photo alone where nothing is to change; ADA corrects it there.
     """
 
     method = Method("hfgi", "HFGI", "Wang et al., High-Fidelity GAN Inversion for Image Attribute Editing, CVPR 2022")
@@ -42,10 +50,17 @@ class HFGI:
     def load(self, generator: Generator, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         self.generator = generator
         with torch.device("meta"):
-            self.movement = FaceMovement(**config["movement"]) if "movement" in config else None
+            own = "movement" in config
+            self.movement = FaceMovement(**config["movement"]) if own else None
+            self.stillness = Stillness(**config["stillness"]) if own else None
             self.alignment = DistortionAlignment(**config["alignment"])
             self.consultation = ConsultationEncoder(**config["consultation"])
-        modules = {"movement": self.movement, "alignment": self.alignment, "consultation": self.consultation}
+        modules = {
+            "movement": self.movement,
+            "stillness": self.stillness,
+            "alignment": self.alignment,
+            "consultation": self.consultation,
+        }
         for name, module in modules.items():
             if module is not None:
                 load_strict(module, part(tensors, name), f"the HFGI {name} weights")
@@ -59,11 +74,12 @@ class HFGI:
         """The distortion map where the edit takes it, 1 x 3 x S x S."""
         distortion = detail.distortion
         after = resize(edit.coarse.clamp(-1, 1), distortion.shape[-1])
-        if self.movement is None:
+        if self.movement is None or self.stillness is None:
             aligned: Tensor = self.alignment(distortion, after)
             return aligned
         carried = moved(self.movement, distortion, detail.before, after)[0]
-        corrected: Tensor = carried + self.alignment(carried, after)
+        kept = left_alone(self.stillness, carried, distortion, detail.before, after)
+        corrected: Tensor = kept + self.alignment(kept, after)
         return corrected
 
     def render(self, detail: HFGIDetail, edit: Edit) -> Tensor:

@@ -59,6 +59,6 @@ class WaGI:
     def render(self, detail: WaGIDetail, edit: Edit) -> Tensor:
         edited = edit.coarse.clamp(-1, 1)
         after = resize(edited, detail.before.shape[-1])
-        aligned, _, _ = self.wagi.align(detail.distortion, detail.before, after)
+        aligned = self.wagi.align(detail.distortion, detail.before, after)[0]
         bands = self.wagi(resize(aligned, edited.shape[-1]), edited)
         return self.generator.finish(edit.partial, edit.styles, bands=bands)

@@ -19,7 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfgi_app.images import resize
-from hfgi_app.networks.hfgi import Consultation, ConsultationEncoder, DistortionAlignment, FaceMovement, carry
+from hfgi_app.networks.hfgi import (
+    Consultation,
+    ConsultationEncoder,
+    DistortionAlignment,
+    FaceMovement,
+    Stillness,
+    carry,
+    left_alone,
+)
 from hfgi_app.refine.base import Edit
 from hfgi_app.refine.hfgi import moved
 from hfgi_app.train import augment, data, losses, refiner
@@ -36,6 +44,7 @@ class Plan(refiner.Plan):
     head_learning_rate: float = 7e-3
     decay_from: float = 0.35
     movement_width: int = 24
+    stillness_width: int = 16
     alignment_widths: tuple[int, int, int, int] = (8, 16, 24, 32)
     consultation_widths: tuple[int, int, int] = (24, 32, 48)
     head_width: int = 64
@@ -43,23 +52,25 @@ class Plan(refiner.Plan):
     movement_weight: float = 1.5
     alignment_weight: float = 3.0
     kept_weight: float = 0.5
-    codes_weight: float = 1.0
-    response_weight: float = 4.0
+    codes_weight: float = 2.0
+    response_weight: float = 8.0
     adversarial_weight: float = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One pass of the method: the picture, the aligned map, and the map that the movement alone carried."""
+    """One pass of the method: the picture, the aligned map, the one before correction, and the map that the movement
+    alone carried; the loss of the movement."""
 
     picture: Tensor
     aligned: Tensor
+    kept: Tensor
     carried: Tensor
     movement: Tensor
 
 
 class HFGILearner:
-    """The three networks of the method in training."""
+    """The four networks of the method in training."""
 
     name = "hfgi"
 
@@ -67,6 +78,7 @@ class HFGILearner:
         self.plan = plan
         self.config: State = {
             "movement": {"width": plan.movement_width, "finest": min(64, plan.size), "coarsest": min(16, plan.size)},
+            "stillness": {"width": plan.stillness_width, "size": min(64, plan.size)},
             "alignment": {"widths": plan.alignment_widths},
             "consultation": {
                 "features": base.features,
@@ -76,14 +88,20 @@ class HFGILearner:
             },
         }
         self.movement = FaceMovement(**self.config["movement"])
+        self.stillness = Stillness(**self.config["stillness"])
         self.alignment = DistortionAlignment(**self.config["alignment"])
         self.consultation = ConsultationEncoder(**self.config["consultation"])
-        rest(self.movement, self.alignment)
+        rest(self.movement, self.stillness, self.alignment)
         with torch.no_grad():
             for head in (self.consultation.scale, self.consultation.shift):
                 head[-1].get_parameter("weight").mul_(0.1)
         self.networks = nn.ModuleDict(
-            {"movement": self.movement, "alignment": self.alignment, "consultation": self.consultation}
+            {
+                "movement": self.movement,
+                "stillness": self.stillness,
+                "alignment": self.alignment,
+                "consultation": self.consultation,
+            }
         )
 
     def heads(self) -> list[nn.Parameter]:
@@ -99,10 +117,11 @@ class HFGILearner:
         carried, way, fit = moved(self.movement, inversion.distortion, before, after)
         # Movement learns where things go from the coarse pictures alone; what still fits, from the render as well.
         fixed = carry(inversion.distortion, way.detach()) * resize(fit, side)
-        aligned = fixed + self.alignment(fixed, after).float()
+        kept = left_alone(self.stillness, fixed, inversion.distortion, before, after)
+        aligned = kept + self.alignment(kept, after).float()
         scale, shift = self.consultation(aligned)
         picture = base.generator.finish(edit.partial, edit.styles, features=Consultation(scale, shift))
-        return Pass(picture, aligned, carried, movement_loss(before, after, way))
+        return Pass(picture, aligned, kept, carried, movement_loss(before, after, way))
 
     def difference(self, made: Tensor, truth: Tensor) -> Tensor:
         """How unlike two pictures are."""
@@ -148,7 +167,7 @@ class HFGILearner:
         values = {
             "movement": made.movement,
             "response": response_loss(inversion, edit, made.picture),
-            "kept": F.l1_loss(made.aligned, made.carried.detach()),
+            "kept": F.l1_loss(made.aligned, made.kept.detach()),
             "codes": refiner.code_loss(base, edit, made.picture, rng),
             "adversarial": losses.generator_loss(score),
         }
@@ -163,10 +182,11 @@ class HFGILearner:
 
 
 @torch.no_grad()
-def rest(movement: FaceMovement, alignment: DistortionAlignment) -> None:
-    """Neither movement nor correction to begin with."""
-    for name in ("weight", "bias"):
-        movement.layers[-1].get_parameter(name).zero_()
+def rest(movement: FaceMovement, stillness: Stillness, alignment: DistortionAlignment) -> None:
+    """Neither movement nor correction to begin with, and hardly anything left alone."""
+    for network in (movement, stillness):
+        for name in ("weight", "bias"):
+            network.layers[-1].get_parameter(name).zero_()
     for norm in ("1.res_layer.4", "1.shortcut_layer.1", "2.res_layer.4"):
         alignment.up[-1].get_parameter(f"{norm}.weight").zero_()
 

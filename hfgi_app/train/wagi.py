@@ -54,18 +54,19 @@ class WaGILearner(hfgi.HFGILearner):
                 "size": base.generator_config.size,
                 "hook": base.generator_config.hook,
                 "movement": (plan.movement_width, min(16, plan.size), min(64, plan.size)),
+                "stillness": (plan.stillness_width, min(64, plan.size)),
                 "alignment": plan.alignment_widths,
                 "fusion": plan.fusion_widths,
             }
         }
         self.wagi = WaGI(**self.config["wavelet_fusion"])
-        hfgi.rest(self.wagi.movement, self.wagi.alignment)
+        hfgi.rest(self.wagi.movement, self.wagi.stillness, self.wagi.alignment)
         with torch.no_grad():
             for head in self.wagi.fusion.heads:
                 head.get_parameter("weight").mul_(0.1)
         if start is not None:
-            self.wagi.movement.load_state_dict(part(start["average"], "movement"))
-            self.wagi.alignment.load_state_dict(part(start["average"], "alignment"))
+            for network in ("movement", "stillness", "alignment"):
+                self.wagi.get_submodule(network).load_state_dict(part(start["average"], network))
         self.networks = nn.ModuleDict({"wavelet_fusion": self.wagi})
 
     def heads(self) -> list[nn.Parameter]:
@@ -76,11 +77,11 @@ class WaGILearner(hfgi.HFGILearner):
         distortion, edited = inversion.distortion, edit.coarse.float().clamp(-1, 1)
         side = distortion.shape[-1]
         before, after = (resize(coarse, side) for coarse in (inversion.coarse.float().clamp(-1, 1), edited))
-        aligned, way, fit = self.wagi.align(distortion, before, after)
+        aligned, kept, way, fit = self.wagi.align(distortion, before, after)
         bands = self.wagi(resize(aligned, edited.shape[-1]), edited)
         picture = base.generator.finish(edit.partial, edit.styles, bands=bands)
         carried = carry(distortion, way) * resize(fit, side)
-        return Pass(picture, aligned, carried, hfgi.movement_loss(before, after, way))
+        return Pass(picture, aligned, kept, carried, hfgi.movement_loss(before, after, way))
 
     def difference(self, made: Tensor, truth: Tensor) -> Tensor:
         return losses.multiscale_l1(made, truth) + self.wavelet_weight * wavelet_loss(made, truth)
