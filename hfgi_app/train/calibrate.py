@@ -35,7 +35,7 @@ FACES = 24
 STEPS = np.linspace(-1, 1, 9)
 """Strengths that are tried, as shares of a direction's reach."""
 LEAST_GAIN = 0.2
-"""Of the change a step brings near zero: a range ends where a further step brings less."""
+"""Of the steepest change: a range ends where further steps bring less."""
 LEAST_SEEN = 0.9
 """Share of the pictures in which a face is still found."""
 
@@ -112,7 +112,7 @@ def respond(models: Models, codes: Tensor, step: Tensor, multiples: Values, read
 
 
 def curve(multiples: Values, values: Values, per: float) -> Curve | None:
-    """The part around 0 in which the median change keeps growing; None where there is none.
+    """The points around 0 at which the median change has grown; None where it never does.
 
     A side on which most faces do not change, since they are at its end already (they wear no glasses, their mouth is
     shut), takes over the other side's units half as far: on the few that can change they count.
@@ -122,15 +122,26 @@ def curve(multiples: Values, values: Values, per: float) -> Curve | None:
     middle = len(multiples) // 2
     changes = np.nanmedian(values - values[:, middle : middle + 1], axis=0) / per
     seen = np.isfinite(values).mean(axis=0) >= LEAST_SEEN
-    gains = np.diff(changes) / np.diff(multiples)
-    good = (gains > LEAST_GAIN * gains[middle - 1 : middle + 1].mean()) & (gains > 0) & seen[1:] & seen[:-1]
-    first = middle - int(np.argmin([*good[:middle][::-1], False]))  # counts up to the first step that is not good
-    last = middle + int(np.argmin([*good[middle:], False]))
-    if first == last:
+    least = LEAST_GAIN * max(changes[multiples != 0] / multiples[multiples != 0])
+    up = _growing(multiples[middle + 1 :], changes[middle + 1 :], seen[middle + 1 :], least)
+    down = _growing(-multiples[:middle][::-1], -changes[:middle][::-1], seen[:middle][::-1], least)
+    if not up and not down:
         return None
-    points = dict(zip(multiples[first : last + 1].tolist(), changes[first : last + 1].tolist(), strict=True))
-    if middle in (first, last):
-        near = multiples[-1] / 2
-        points |= {-multiple: -change for multiple, change in points.items() if abs(multiple) <= near}
-    ordered = sorted(points.items())
-    return Curve(tuple(change for _, change in ordered), tuple(multiple for multiple, _ in ordered))
+    half = multiples[-1] / 2
+    points = [(-multiple, -change) for multiple, change in down or [one for one in up if one[0] <= half]]
+    points = [*points[::-1], (0.0, 0.0), *(up or [one for one in down if one[0] <= half])]
+    return Curve(tuple(change for _, change in points), tuple(multiple for multiple, _ in points))
+
+
+def _growing(multiples: Values, changes: Values, seen: NDArray[np.bool_], least: float) -> list[tuple[float, float]]:
+    """Of one side, outwards: the points that bring `least` more a multiple than the last of them, while faces are
+    seen. Readings waver: a step without gain does not end the range where a later one brings more."""
+    points: list[tuple[float, float]] = []
+    last = (0.0, 0.0)
+    for multiple, change, face in zip(multiples.tolist(), changes.tolist(), seen.tolist(), strict=True):
+        if not face:
+            break
+        if change - last[1] > max(least * (multiple - last[0]), 0):
+            last = (multiple, change)
+            points.append(last)
+    return points
