@@ -20,7 +20,7 @@ from hfgi_app.images import resize
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
-from hfgi_app.refine import REFINERS
+from hfgi_app.refine import ABLATIONS, REFINERS
 from hfgi_app.refine.base import Refiner
 from hfgi_app.types import Group, Inversion, Latents, Method, Slider
 
@@ -64,7 +64,10 @@ class Models:
         config: Mapping[str, Any],
         families: Mapping[str, Family],
         device: torch.device,
+        *,
+        ablations: bool = False,
     ) -> None:
+        """ablations: offer methods with a part left out, too."""
         self.name, self.label, self.note = info.name, info.label, info.note
         self.device = device
         self.families = families
@@ -75,7 +78,7 @@ class Models:
             weights.load_strict(module, weights.part(tensors, name), f"the {name} weights")
             channels_last(module).to(device).eval().requires_grad_(False)
         self.refiners: dict[str, Refiner] = {}
-        for kind in REFINERS:
+        for kind in (*REFINERS, *(ABLATIONS if ablations else ())):
             if all(network in config for network in kind.networks):
                 refiner = kind()
                 refiner.load(self.generator, tensors, config)
@@ -140,12 +143,14 @@ def load_models(
     device: str = "auto",
     checkpoint: Path | None = None,
     directions: Path | None = None,
+    ablations: bool = False,
 ) -> Models:
     """Load a model by name, or the published networks of a checkpoint whose layout decides the model.
 
     "ffhq-1024" without a checkpoint is the published e4e file, fetched where it is not there yet.
     directions: a folder of directions for it: age.pt, smile.pt, pose.pt and ffhq_pca.pt for the published networks,
         or files made by the command `directions`.
+    ablations: as in `Models`.
     Raises WeightsError where the name is unknown or the files are missing, foreign or damaged, and what
     `pick_device` raises.
     """
@@ -158,9 +163,10 @@ def load_models(
     if checkpoint is not None:
         tensors, metadata = weights.converted(checkpoint, layouts.translate)
         config = json.loads(metadata["config"])
-        return Models(infos["ffhq-1024"], tensors, config, build(tensors, config, directions), there)
+        families = build(tensors, config, directions)
+        return Models(infos["ffhq-1024"], tensors, config, families, there, ablations=ablations)
     embedded, config = embedded_tensors(WEIGHTS / name)
-    return Models(infos[name], embedded, config, build(embedded, config, directions), there)
+    return Models(infos[name], embedded, config, build(embedded, config, directions), there, ablations=ablations)
 
 
 def pick_device(device: str) -> torch.device:

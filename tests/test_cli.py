@@ -152,7 +152,8 @@ def test_invert_is_the_unedited_render_of_a_method(models, faces, photo, out) ->
 def test_the_model_asked_for_is_loaded(loaded, faces, photo, out, tmp_path) -> None:
     options = ("--model", "ffhq-1024", "--checkpoint", tmp_path / "a.pt", "--directions", tmp_path)
     assert run("edit", photo, "-o", out, *options) == 0
-    assert loaded == [(("ffhq-1024",), {"checkpoint": tmp_path / "a.pt", "directions": tmp_path})]
+    own = {"checkpoint": tmp_path / "a.pt", "directions": tmp_path, "ablations": False}
+    assert loaded == [(("ffhq-1024",), own)]
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from hfgi_app.images import to_tensor
 from hfgi_app.models import Models
-from hfgi_app.refine import REFINERS
+from hfgi_app.refine import ABLATIONS, REFINERS
 from hfgi_app.refine.base import Edit, Refiner
 from hfgi_app.refine.hfgi import HFGI, HFGIDetail
 from hfgi_app.refine.pti import PTI
@@ -179,3 +180,20 @@ def test_hfgi_brings_the_photos_own_detail_back(models, inversion) -> None:
 def test_e4e_brings_nothing_back(models, inversion) -> None:
     refiner, change = models.refiner("e4e"), edit(models, inversion, 0.3)
     assert torch.equal(refiner.render(refiner.consult(inversion), change), change.coarse)
+
+
+def test_ablations_are_offered_to_those_who_ask_and_differ_once_there_is_an_edit() -> None:
+    config, tensors = tiny.CONFIG, tiny.tensors()
+    full = Models(tiny.INFO, tensors, config, tiny.families(), torch.device("cpu"), ablations=True)
+    names = [kind.method.name for kind in ABLATIONS]
+    assert [method.name for method in full.methods()] == [*(kind.method.name for kind in REFINERS), *names]
+    assert not set(names) & {method.name for method in tiny.models().methods()}
+    session = EditSession(full)
+    session.open(tiny.photo(64, 64), aligned=True)
+    for kind in ABLATIONS:
+        whole = next(
+            name for name in (refiner.method.name for refiner in REFINERS) if kind.method.name.startswith(name)
+        )
+        edit = EditRecipe((("interfacegan/age", 3.0),))
+        pictures = [session.raw(replace(edit, method=name)) for name in (whole, kind.method.name)]
+        assert not np.array_equal(*pictures), kind.method.name

@@ -101,7 +101,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
     if options.sheet:
         _checked_out(options.sheet)
-    models = _models(options)
+    models = _models(options, options.ablations)
     pack = fit.read(options.images, models)
     sys.stdout.write(command.evaluate(options, models, Faces.of(pack.pictures, pack.test, pack.labels)))
 
@@ -149,10 +149,11 @@ def _recipe_file(path: Path) -> EditRecipe:
         raise RecipeError("The recipe file cannot be read; give a JSON file or an exported picture.") from None
 
 
-def _models(options: argparse.Namespace) -> Models:
+def _models(options: argparse.Namespace, ablations: bool = False) -> Models:
     from hfgi_app.models import load_models
 
-    return load_models(options.model, checkpoint=options.checkpoint, directions=options.directions)
+    own = {"checkpoint": options.checkpoint, "directions": options.directions}
+    return load_models(options.model, **own, ablations=ablations)
 
 
 def _opened(options: argparse.Namespace, method: str) -> EditSession:

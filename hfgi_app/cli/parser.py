@@ -108,6 +108,7 @@ def _measuring_parsers(subparsers: Any) -> None:  # noqa: ANN401
     evaluate = _command(subparsers, "evaluate", commands.evaluate, "measure every method on test faces")
     evaluate.add_argument("images", type=Path, help="folder of aligned square pictures, or a training pack")
     evaluate.add_argument("--sheet", type=Path, metavar="OUT", help="write a sheet of pictures too")
+    evaluate.add_argument("--ablations", action="store_true", help="methods with a part left out, too")
     evaluate.add_argument("--limit", type=int, metavar="N", help="so many test faces (all)")
     for measure in (evaluate, _command(subparsers, "bench", commands.bench, "measure how long a user waits")):
         measure.add_argument("--method", action="append", default=[], help="may be given again (all but slow ones)")

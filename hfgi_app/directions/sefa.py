@@ -79,4 +79,5 @@ def _factors(affines: Sequence[Tensor]) -> Iterator[tuple[Tensor, float]]:
 
 def _range(reach: float) -> Facts:
     step = float(f"{reach / 200:.1g}")
-    return {"low": -200 * step, "high": 200 * step, "step": step}
+    end = round(200 * step, 6)
+    return {"low": -end, "high": end, "step": step}

@@ -87,6 +87,15 @@ class HFGI:
         return self.generator.finish(edit.partial, edit.styles, features=Consultation(scale, shift))
 
 
+class UnalignedHFGI(HFGI):
+    """Ablation, no method that users see: the distortion map stays where it was."""
+
+    method = Method("hfgi-unaligned", "HFGI without alignment", HFGI.method.paper)
+
+    def align(self, detail: HFGIDetail, edit: Edit) -> Tensor:
+        return detail.distortion
+
+
 def moved(movement: FaceMovement, distortion: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The distortion map N x 3 x S x S carried along with the face and faded where it no longer belongs, and the
     movement's way and fit."""
