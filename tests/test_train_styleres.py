@@ -87,7 +87,7 @@ def test_the_stage_logs_and_shows(run: Path) -> None:
         "matching",
         "residual",
         "cycle",
-        "codes",
+        "missed",
         "response",
         "adversarial",
         "critic",
@@ -97,7 +97,7 @@ def test_the_stage_logs_and_shows(run: Path) -> None:
         assert sheet.size == (2 * SIZE, 5 * SIZE)
 
 
-@pytest.mark.parametrize("weight", ["cycle_weight", "codes_weight", "response_weight", "adversarial_weight"])
+@pytest.mark.parametrize("weight", ["cycle_weight", "missed_weight", "response_weight", "adversarial_weight"])
 def test_each_loss_of_an_edit_reaches_both_networks(run: Path, pack: data.Pack, weight: str) -> None:
     assert all(value > 0 for value in gradients(run, pack, **{weight: 1.0}).values())
     assert all(value == 0 for value in gradients(run, pack).values())

@@ -178,7 +178,7 @@ def test_the_stage_learns_all_its_parts(run: Path) -> None:
     for name, value in fresh.networks.named_parameters():
         assert not torch.equal(state["learners"][name], value), name
         assert state["learners"][name].isfinite().all(), name
-    assert {"test_mae", "coarse_mae", "pixels", "response", "codes"} <= log(run)[-1].keys()
+    assert {"test_mae", "coarse_mae", "pixels", "response", "missed"} <= log(run)[-1].keys()
 
 
 def test_the_stage_repeats(pack: data.Pack, run: Path, tmp_path: Path) -> None:

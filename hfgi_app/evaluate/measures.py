@@ -70,6 +70,12 @@ def background(person: Values) -> NDArray[np.bool_]:
     return np.asarray(grown == 0)
 
 
+def head(side: int) -> NDArray[np.bool_]:
+    """Where the head is in an FFHQ-aligned crop, about: side x side."""
+    down, right = (np.mgrid[:side, :side] + 0.5) / side
+    return np.asarray(((right - 0.5) / 0.36) ** 2 + ((down - 0.55) / 0.48) ** 2 < 1)
+
+
 def change(before: Photo, after: Photo, where: NDArray[np.bool_]) -> float:
     """Mean absolute difference on [0, 1] at some places; NaN where there is none."""
     return nanmean(np.abs(after.astype(np.float64) - before)[where]) / 255

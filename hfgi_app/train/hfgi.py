@@ -35,6 +35,9 @@ from hfgi_app.train.loop import State, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
 
+STILL = 3.0
+"""How much a change of the corners counts beside one of the face that is not the edit's."""
+
 
 @dataclass(frozen=True)
 class Plan(refiner.Plan):
@@ -52,7 +55,7 @@ class Plan(refiner.Plan):
     movement_weight: float = 1.5
     alignment_weight: float = 3.0
     kept_weight: float = 0.5
-    codes_weight: float = 2.0
+    missed_weight: float = 2.0
     response_weight: float = 8.0
     adversarial_weight: float = 0.02
 
@@ -168,14 +171,14 @@ class HFGILearner:
             "movement": made.movement,
             "response": response_loss(inversion, edit, made.picture),
             "kept": F.l1_loss(made.aligned, made.kept.detach()),
-            "codes": refiner.code_loss(base, edit, made.picture, rng),
+            "missed": refiner.missed_edit(base, edit, made.picture, rng),
             "adversarial": losses.generator_loss(score),
         }
         total = (
             plan.movement_weight * values["movement"]
             + plan.response_weight * values["response"]
             + plan.kept_weight * values["kept"]
-            + plan.codes_weight * values["codes"]
+            + plan.missed_weight * values["missed"]
             + 2 * plan.adversarial_weight * values["adversarial"]
         )
         return Loss(total, values, made.picture)
@@ -201,7 +204,8 @@ def response_loss(inversion: Inversion, edit: Edit, picture: Tensor) -> Tensor:
     change = F.adaptive_avg_pool2d(picture.float(), size) - photos
     face = losses.ellipse(size, (0.5, 0.55), (0.36, 0.48)).to(picture.device)  # the head, as FFHQ aligns it
     face = face * losses.features_weight(size).to(picture.device)
-    return (face * (change - (after - before)).abs()).mean() + ((1 - face).clamp(min=0) * change.abs()).mean()
+    follows = (face * (change - (after - before)).abs()).mean()
+    return follows + STILL * ((1 - face).clamp(min=0) * change.abs()).mean()
 
 
 def movement_loss(before: Tensor, after: Tensor, way: Tensor) -> Tensor:

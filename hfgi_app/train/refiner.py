@@ -239,21 +239,30 @@ def random_steps(base: Base, inversion: Inversion, mirrored: Inversion, rng: tor
     return codes + steps
 
 
-def code_loss(base: Base, edit: Edit, picture: Tensor, rng: torch.Generator) -> Tensor:
-    """How far from the edited codes the encoder reads a render, as a share of their size: an edit must be seen in it.
+def missed_edit(base: Base, edit: Edit, picture: Tensor, rng: torch.Generator) -> Tensor:
+    """How much of an edit a render lacks, read by the encoder: `code_distance` + `step_distance`.
 
     The render is shaken a little first, so that no pattern of single pixels can answer for a face.
     """
     side = base.encoder_config.size
     shaken = augment.move(resize(picture.float(), side), rng, 0.01, 0.02, 0.02)
     with low_precision(base.device):
-        read = base.encoder(shaken)[0]
-    return code_distance(edit, read.float())
+        read = base.encoder(shaken)[0].float()
+    return code_distance(edit, read) + step_distance(edit, read)
 
 
 def code_distance(edit: Edit, read: Tensor) -> Tensor:
     """How far codes N x L x D are from the edited ones, as a share of their size: the step itself may be tiny."""
     return (read - edit.edited).abs().mean() / edit.edited.abs().mean()
+
+
+def step_distance(edit: Edit, read: Tensor) -> Tensor:
+    """Which share of the step codes N x L x D lack, or have too much of: a method that smothers edits lacks some of
+    each, and this sees it where `code_distance` sees mostly noise."""
+    step = edit.edited - edit.codes
+    size = step.square().sum((1, 2))
+    share = ((read - edit.codes) * step).sum((1, 2)) / size.clamp(min=1e-8)
+    return torch.where(size > 1e-8, (share - 1).abs().clamp(max=2), 0.0).mean()
 
 
 def train(

@@ -10,6 +10,9 @@ look nothing like a photo's. Here X is always a photo, and always the truth; a t
   paper's synthetic picture, with detail. It is only ever the source of dI, never the truth: what the carrying did
   wrong, and how G's background drifts, is not learnt. So the paper's (X-X^, Y^, Y) is left out.
 
+In none of these must the picture follow an edit: the truth is always the photo that the distortion map came from, or
+nearly so. So a real edit of each photo is rendered too, and the encoder has to see it (`refiner.missed_edit`).
+
 Edits are steps between codes (`refiner.random_steps`) in place of DyStyle's. The paper's losses are L1, LPIPS on VGG16
 and a StyleGAN2 discriminator with R1, all of weight 1. Here L1 is taken at four scales; the features of the
 discriminator stand in for VGG's, which cannot be shipped; the discriminator goes on from the generator stage's with a
@@ -30,7 +33,7 @@ from hfgi_app.networks.reganie import DEVIATION, Rectifier
 from hfgi_app.refine.base import Edit
 from hfgi_app.refine.reganie import rectified
 from hfgi_app.train import augment, data, losses, refiner
-from hfgi_app.train.hfgi import movement_loss
+from hfgi_app.train.hfgi import movement_loss, response_loss
 from hfgi_app.train.loop import State, load, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
@@ -47,6 +50,8 @@ class Plan(refiner.Plan):
     movement_width: int = 24
     matching_weight: float = 1.0
     movement_weight: float = 3.0
+    missed_weight: float = 0.5
+    response_weight: float = 2.0
     adversarial_weight: float = 0.02
 
 
@@ -89,19 +94,31 @@ class ReGANIELearner:
             score, features = base.critic(made)
         before, after = (_crop_sized(picture, photos) for picture in (coarse, truth.coarse))
         way, _ = self.rectifier.movement(before, after)
+        shown, edit = self._shown(base, _rows(truth, torch.arange(2)), rng)
         values = {
             "pixels": losses.multiscale_l1(made, photos),
             "matching": losses.feature_distance(features, [level.detach() for level in expected]),
             "movement": movement_loss(before, after, way),
+            "missed": refiner.missed_edit(base, edit, shown, rng),
+            "response": response_loss(_rows(truth, torch.arange(2)), edit, shown),
             "adversarial": losses.generator_loss(score),
         }
         total = (
             2 * values["pixels"]
             + plan.matching_weight * values["matching"]
             + plan.movement_weight * values["movement"]
+            + plan.missed_weight * values["missed"]
+            + plan.response_weight * values["response"]
             + plan.adversarial_weight * values["adversarial"]
         )
         return Loss(total, values, made)
+
+    def _shown(self, base: Base, inversion: Inversion, rng: torch.Generator) -> tuple[Tensor, Edit]:
+        """Photos edited, as the refiner renders them."""
+        with low_precision(base.device):
+            mirrored = base.invert(inversion.source.flip(3))
+            edit = base.edit(inversion, refiner.random_steps(base, inversion, mirrored, rng))
+            return self.render(base, inversion, edit), edit
 
     def _rectified(self, distortion: Tensor, before: Tensor, coarse: Tensor) -> Tensor:
         codes = self.rectifier.distortion(distortion)

@@ -38,7 +38,7 @@ class Plan(refiner.Plan):
     learning_rate: float = 1e-3
     matching_weight: float = 1.0
     cycle_weight: float = 1.0
-    codes_weight: float = 0.5
+    missed_weight: float = 0.5
     response_weight: float = 4.0
     residual_weight: float = 0.01
     adversarial_weight: float = 0.02
@@ -128,13 +128,13 @@ class StyleResLearner:
             _, features = base.critic(returned)
         values = {
             "cycle": losses.feature_distance(features, wanted),
-            "codes": refiner.code_distance(edit, read),
+            "missed": refiner.code_distance(edit, read) + refiner.step_distance(edit, read),
             "response": response_loss(inversion, edit, picture),
             "adversarial": losses.generator_loss(score),
         }
         total = (
             plan.cycle_weight * values["cycle"]
-            + plan.codes_weight * values["codes"]
+            + plan.missed_weight * values["missed"]
             + plan.response_weight * values["response"]
             + 2 * plan.adversarial_weight * values["adversarial"]
         )
