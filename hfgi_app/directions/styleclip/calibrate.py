@@ -13,9 +13,9 @@ from hfgi_app.directions.styleclip.words import Words
 from hfgi_app.errors import RecipeError
 from hfgi_app.types import Curve
 
-CLEAR = 0.12
+CLEAR = 0.06
 """Root mean square change of a picture in [-1, 1] that is plain to see and still natural: strength 1."""
-END = 2.0
+END = 1.5
 """Strength at the end of a slider: so many times that change."""
 ALPHAS = (0.5, 1.0, 2.0, 3.5, 6.0, 10.0)
 """Tried on either side; the published strengths end at 10."""

@@ -17,7 +17,7 @@ from hfgi_app.errors import RecipeError, WeightsError
 from hfgi_app.networks.stylegan2 import GeneratorConfig
 from hfgi_app.types import StyleOffsets
 
-KEPT = 100
+KEPT = 200
 """Channels that move where no beta is given; the published examples move 10 (colours) to 200 (shapes)."""
 
 
