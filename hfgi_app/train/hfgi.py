@@ -35,7 +35,7 @@ from hfgi_app.train.loop import State, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
 
-STILL = 3.0
+STILL = 4.0
 """How much a change of the corners counts beside one of the face that is not the edit's."""
 
 
@@ -55,7 +55,7 @@ class Plan(refiner.Plan):
     movement_weight: float = 1.5
     alignment_weight: float = 3.0
     kept_weight: float = 0.5
-    missed_weight: float = 2.0
+    missed_weight: float = 3.0
     response_weight: float = 8.0
     adversarial_weight: float = 0.02
 
