@@ -49,18 +49,18 @@ class Target:
 
 
 TARGETS: Mapping[str, Target] = {
-    "age": Target("age_est", "age", "Age", "yr", -25, 25, 0.5, free=("hair_L", "hair_chroma", "skin_L")),
-    "smile": Target("smile", "smile", "Smile", "SD", -2.5, 2.5, 0.05, free=("mouth_open",), rows=(2, 8), reach=3),
+    "age": Target("age_est", "age", "Age", "yr", -25, 25, 0.25, free=("hair_L", "hair_chroma", "skin_L")),
+    "smile": Target("smile", "smile", "Smile", "SD", -2.5, 2.5, 0.02, free=("mouth_open",), rows=(2, 8), reach=3),
     "pose": Target("yaw", "yaw", "Turn head", "°", -15, 15, 0.1, rows=(0, 8)),
     "pitch": Target("pitch", "pitch", "Raise chin", "°", -10, 10, 0.1, rows=(0, 8), reach=3),
     "mouth": Target(
-        "mouth_open", "mouth_open", "Open mouth", "%", -20, 20, 0.5, free=("smile",), per=0.01, rows=(2, 9), reach=3.5
+        "mouth_open", "mouth_open", "Open mouth", "%", -20, 20, 0.25, free=("smile",), per=0.01, rows=(2, 9), reach=3.5
     ),
-    "eyes": Target("eyes_open", "eyes_open", "Open eyes", "%", -10, 10, 0.2, per=0.01, rows=(3, 8), reach=5.5),
+    "eyes": Target("eyes_open", "eyes_open", "Open eyes", "%", -10, 10, 0.05, per=0.01, rows=(3, 8), reach=5.5),
     "glasses": Target(
-        "glasses", "glasses", "Glasses", "", -1.5, 1.5, 0.05, free=("glasses_score", "eyes_open"), reach=3.75
+        "glasses", "glasses", "Glasses", "", -1.5, 1.5, 0.02, free=("glasses_score", "eyes_open"), reach=3.75
     ),
-    "hair": Target("hair_L", "hair", "Hair lightness", "L*", -40, 40, 1, free=("hair_chroma",)),
+    "hair": Target("hair_L", "hair", "Hair lightness", "L*", -40, 40, 0.5, free=("hair_chroma",)),
 }
 RIDGE = 1e-2
 

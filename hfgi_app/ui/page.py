@@ -105,7 +105,7 @@ def _group(group: Group, sliders: list[Slider], folded: bool) -> str:
 
 def _row(slider: Slider, home: float = 0, star: bool = True) -> str:
     name, label = escape(slider.name), escape(slider.label)
-    unit = f"\N{NO-BREAK SPACE}{slider.unit}" if slider.unit.isalpha() else slider.unit
+    unit = f"\N{NO-BREAK SPACE}{slider.unit}" if slider.unit[:1].isalpha() else slider.unit
     limits = f'min="{slider.low:g}" max="{slider.high:g}" step="{slider.step:g}"'
     favourite = f"""
           <button type="button" class="star" aria-pressed="false" title="Favourite" aria-label="{label}, favourite">
