@@ -488,3 +488,22 @@ def test_text_that_cannot_be_followed_is_told(photo: Path, capsys, text: str, wh
     assert last.startswith("hfgi: ")
     assert what in last
     assert not (photo.parent / "out.png").exists()
+
+
+def test_the_style_path_with_zero_offsets_is_the_code_path_bit_for_bit(prompting: Models) -> None:
+    generator = prompting.generator
+    w = torch.randn(1, generator.config.rows, generator.config.dim, generator=torch.Generator().manual_seed(3))
+    offsets = tuple((layer, torch.zeros(1, width)) for layer, width in enumerate(WIDTHS))
+    styles = generator.styles(Latents(w, offsets))
+    assert torch.equal(generator.finish(generator.begin(styles), styles), generator(w))
+
+
+def test_prompts_and_sliders_add_up_in_any_order(session: EditSession) -> None:
+    strengths, prompts = (
+        (("interfacegan/age", 2.0),),
+        (Prompt("face", "old face", 0.5), Prompt("face", "bald face", -0.3)),
+    )
+    one = session.raw(EditRecipe(strengths, prompts))
+    other = session.raw(EditRecipe(strengths, prompts[::-1]))
+    assert np.array_equal(one, other)
+    assert np.array_equal(session.raw(EditRecipe((), (Prompt("face", "old face", 0.0),))), session.raw(EditRecipe()))
