@@ -10,7 +10,8 @@ one face, so the photo's detail travels with a turning head instead of leaving a
 or changed its tone, and falls to 0 where C differs in shape from C0 moved along: there the photo's detail no longer
 fits and the render shows alone. U is linear, so the same sum is written around the photo,
 out = P + F U(R - R0) + F (k m L(way) - L): both corrections are exactly zero where there is no edit, and all that an
-edit decides is small, made at crop size and enlarged once.
+edit decides is small, made at crop size and enlarged once. F is also 0 where the person is neither before nor after the
+edit, if that is known: a code that ages a face shifts the light behind it too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ STILL = 0.004
 """Movement, in crop sides, that counts as none (half a pixel at 128): below it the flow is noise."""
 FEATHER = 0.1
 """Width of the crop's soft rim, in crop sides: far from the face, wide enough that no light or colour shows a step."""
+
+TOUCH = 0.02
+"""How far around the person the picture may change, and how softly that ends, in crop sides: hair is wider than a mask
+of it."""
 
 _MASK_SIZE = 128  # mask and movement are smooth: a finer grid would hold nothing more
 _ROWS = 128  # pixels leave the box in strips: a 40-megapixel face needs no 40-megapixel temporaries
@@ -98,19 +103,21 @@ class Canvas:
         """Memory held beside the photo itself."""
         return self.lost.nbytes + self.raw.nbytes + self.coarse.nbytes
 
-    def blend(self, raw: Tensor, coarse: Tensor, keep: float = 1.0) -> Photo:
+    def blend(self, raw: Tensor, coarse: Tensor, keep: float = 1.0, person: Plane | None = None) -> Photo:
         """The photo with an edit in it, uint8 H x W x 3.
 
         raw, coarse: 1 x 3 x R x R, the edit's R(e) and C(e). keep: 0..1, how much detail stays where nothing moved.
+        person: any size, how sure it is that the face's square shows the person, before or after the edit, 0..1;
+            where it surely does not, the photo stays. Without it the whole square may change.
         raw = R0, coarse = C0, keep = 1 gives the photo byte for byte.
         """
         import cv2
 
         levels = _shrink(images.to_levels(raw), self.raw.shape[0])
-        change = (levels - self.raw) * _rim(len(levels), self.feather)[..., None]
+        change = (levels - self.raw) * self._within(len(levels), person)[..., None]
         before, after = _small(self.coarse), _small(coarse)
         way = _way(before, after)
-        rim = _rim(len(way), self.feather)
+        rim = self._within(len(way), person)
         kept = keep * _fit(_along(before, way), after) * rim
         out = self.photo.copy()
         left, top, right, _ = self.box
@@ -120,6 +127,11 @@ class Canvas:
             strip = out[top + start : top + stop, left:right]
             strip[:] = cv2.add(strip, lift, dtype=cv2.CV_8U)
         return out
+
+    def _within(self, size: int, person: Plane | None) -> Plane:
+        """F, size x size."""
+        rim = _rim(size, self.feather)
+        return rim if person is None else rim * _around(person, size)
 
     def _move(self, lift: Plane, way: Plane, kept: Plane, rim: Plane, start: int, stop: int) -> None:
         """Add F (k m L(way) - L) to a strip."""
@@ -197,6 +209,16 @@ def _fit(before: Plane, after: Plane) -> Plane:
     shape = cv2.GaussianBlur(np.abs(change - tone).mean(axis=2), (0, 0), BLUR * size)
     broad = np.abs(tone).mean(axis=2)
     return np.asarray(np.exp(-((shape / SHAPE) ** 2) - (broad / TONE) ** 2), dtype=np.float32)
+
+
+def _around(person: Plane, size: int) -> Plane:
+    """1 where the person is and close by, softly down to 0 elsewhere, size x size."""
+    import cv2
+
+    shown = cv2.resize(person, (size, size), interpolation=cv2.INTER_LINEAR)
+    reach = 2 * round(2 * TOUCH * size) + 1
+    grown = cv2.dilate(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), TOUCH * size), dtype=np.float32)
 
 
 def _shrink(levels: Plane, side: float) -> Plane:

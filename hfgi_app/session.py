@@ -20,6 +20,8 @@ from hfgi_app.refine.base import Detail, Edit, Patient, Progress
 from hfgi_app.types import Change, Delta, EditRecipe, Face, Inversion, Latents, Photo, TypedSlider
 
 PREVIEW_SIZES = (128, 256, 512)
+FACE_SHOWN = 0.8
+"""Of the middle of an aligned crop, at least, shows the person where segmentation has seen the face at all."""
 CALIBRATED = 128
 """Pixels at which a typed prompt is tried on the photo."""
 TYPED_KEPT = 64
@@ -52,6 +54,7 @@ class _Opened:
     deltas: dict[str, Delta] = field(default_factory=dict)
     typed: dict[Prompt, tuple[TypedSlider, Delta]] = field(default_factory=dict)
     last: tuple[object, Tensor, Tensor] | None = None
+    person: NDArray[np.float32] | None = None
 
 
 class EditSession:
@@ -262,7 +265,16 @@ class EditSession:
         canvases = self._prepare(opened, recipe.method).canvases
         if kind not in canvases:
             canvases[kind] = self._canvas(opened, kind, recipe.method)
-        return canvases[kind].blend(raw, coarse, recipe.keep)
+        return canvases[kind].blend(raw, coarse, recipe.keep, self._person(opened, raw))
+
+    def _person(self, opened: _Opened, raw: Tensor) -> NDArray[np.float32] | None:
+        """Where the person is in the photo or in a render; None where the photo's segmentation misses the face."""
+        if opened.person is None:
+            opened.person = face.person(images.to_photo(opened.inversion.source))
+        middle = len(opened.person) // 4
+        if opened.person[middle:-middle, middle:-middle].mean() < FACE_SHOWN:
+            return None
+        return np.maximum(opened.person, face.person(images.to_photo(images.resize(raw, len(opened.person)))))
 
     def _canvas(self, opened: _Opened, kind: str, method: str) -> Canvas:
         raw, coarse = opened.prepared[method].raw, opened.inversion.coarse

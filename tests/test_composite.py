@@ -193,6 +193,22 @@ def test_outside_the_square_nothing_changes(corners):
     assert difference(out, photo)[~outside].mean() > 10
 
 
+def test_where_the_person_is_not_the_photo_stays():
+    """An edit that lightens the whole square: nothing of it beside the person, all of it on them."""
+    photo, corners, coarse = noise(220, 300), quad(), smooth(64)
+    canvas = Canvas.of_photo(photo, corners, coarse, coarse)
+    lighter = coarse + 0.1
+    person = np.zeros((64, 64), np.float32)
+    person[:, :32] = 1
+    whole, part = (canvas.blend(lighter, lighter, 1.0, shown).astype(int) for shown in (None, person))
+    left, right = slice(100, 140), slice(165, 205)  # of the square's 90..210, its middle at 150
+    assert np.array_equal(part[60:160, 165:], photo[60:160, 165:])
+    assert np.array_equal(part[60:160, left], whole[60:160, left])
+    assert not np.array_equal(whole[60:160, right], photo[60:160, right])
+    steps = np.abs(np.diff((part - photo)[60:160, 130:170].mean(axis=0), axis=0)).max()
+    assert steps <= 5  # 13 levels, softly
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.3])
 def test_rim_has_no_seam(angle):
     """On a plain photo, a plain bright render fades in without a step anywhere."""
