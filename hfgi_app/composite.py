@@ -10,8 +10,10 @@ one face, so the photo's detail travels with a turning head instead of leaving a
 or changed its tone, and falls to 0 where C differs in shape from C0 moved along: there the photo's detail no longer
 fits and the render shows alone. U is linear, so the same sum is written around the photo,
 out = P + F U(R - R0) + F (k m L(way) - L): both corrections are exactly zero where there is no edit, and all that an
-edit decides is small, made at crop size and enlarged once. F is also 0 where the person is neither before nor after the
-edit, if that is known: a code that ages a face shifts the light behind it too.
+edit decides is small, made at crop size and enlarged once.
+
+Where the scene is known, F is also 0 where the person is neither before nor after the edit: a code that ages a face
+shifts the light behind it too. And what a moved head uncovers shows the background, continued from around the person.
 """
 
 from __future__ import annotations
@@ -41,12 +43,36 @@ STILL = 0.004
 FEATHER = 0.1
 """Width of the crop's soft rim, in crop sides: far from the face, wide enough that no light or colour shows a step."""
 
+SHOULDERS = 0.72
+"""From here down, in crop sides, not the background but clothes come to light, which nobody has seen."""
 TOUCH = 0.02
-"""How far around the person the picture may change, and how softly that ends, in crop sides: hair is wider than a mask
-of it."""
+"""How softly what may change around the person ends, in crop sides; and half of how far it reaches."""
 
 _MASK_SIZE = 128  # mask and movement are smooth: a finer grid would hold nothing more
 _ROWS = 128  # pixels leave the box in strips: a 40-megapixel face needs no 40-megapixel temporaries
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What the face's square shows, n x n: how sure it is that a pixel is the person's, in the photo and in C0, 0..1;
+    and n x n x 3 levels of what is behind them. Build with `of`."""
+
+    person: Plane
+    coarse: Plane
+    behind: Plane
+
+    @classmethod
+    def of(cls, crop: Photo, person: Plane, coarse: Plane) -> Scene:
+        """From the square as S x S pixels; both masks S x S. What is behind is guessed from around (Telea 2004)."""
+        import cv2
+
+        size = min(_MASK_SIZE, len(crop))
+        small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+        shown = _fitted(person, size)
+        hidden = (_grown(shown) > 0.1).astype(np.uint8)
+        return cls(
+            shown, _fitted(coarse, size), np.asarray(cv2.inpaint(small, hidden, 3, cv2.INPAINT_TELEA), dtype=np.float32)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +86,7 @@ class Canvas:
     coarse   1 x 3 x R x R in [-1, 1], C0
     lost     box height x width x 3, levels: P - U(R0)
     feather  width of the soft rim in crop sides; 0: none
+    scene    what the square shows, if known
     """
 
     photo: Photo
@@ -69,21 +96,32 @@ class Canvas:
     coarse: Tensor
     lost: Plane
     feather: float
+    scene: Scene | None
 
     @classmethod
-    def of_photo(cls, photo: Photo, quad: NDArray[np.float64], raw: Tensor, coarse: Tensor) -> Canvas:
+    def of_photo(
+        cls, photo: Photo, quad: NDArray[np.float64], raw: Tensor, coarse: Tensor, scene: Scene | None = None
+    ) -> Canvas:
         """The whole photo at its own size. quad as in types.Face; raw R0 and coarse C0: 1 x 3 x R x R in [-1, 1]."""
-        return cls._build(photo, quad, raw, coarse, FEATHER)
+        return cls._build(photo, quad, raw, coarse, FEATHER, scene)
 
     @classmethod
-    def of_face(cls, photo: Photo, raw: Tensor, coarse: Tensor) -> Canvas:
+    def of_face(cls, photo: Photo, raw: Tensor, coarse: Tensor, scene: Scene | None = None) -> Canvas:
         """The face's square alone, sampled from the photo as P x P pixels of any P: the same formula, F = 1."""
         side = photo.shape[0]
         quad = np.array([[0, 0], [0, side], [side, side], [side, 0]], dtype=np.float64)
-        return cls._build(photo, quad, raw, coarse, 0.0)
+        return cls._build(photo, quad, raw, coarse, 0.0, scene)
 
     @classmethod
-    def _build(cls, photo: Photo, quad: NDArray[np.float64], raw: Tensor, coarse: Tensor, feather: float) -> Canvas:
+    def _build(
+        cls,
+        photo: Photo,
+        quad: NDArray[np.float64],
+        raw: Tensor,
+        coarse: Tensor,
+        feather: float,
+        scene: Scene | None,
+    ) -> Canvas:
         import cv2
 
         inverse = np.linalg.inv(np.stack([quad[3] - quad[0], quad[1] - quad[0]], axis=1))
@@ -93,7 +131,7 @@ class Canvas:
         right, bottom = (int(v) for v in np.ceil(quad.max(axis=0)).clip(0, limit))
         levels = _shrink(images.to_levels(raw), float(np.linalg.norm(quad[3] - quad[0])))
         lost = photo[top:bottom, left:right].astype(np.float32)
-        canvas = cls(photo, (left, top, right, bottom), place, levels, coarse.clamp(-1, 1), lost, feather)
+        canvas = cls(photo, (left, top, right, bottom), place, levels, coarse.clamp(-1, 1), lost, feather, scene)
         for start, stop in canvas._strips():
             cv2.subtract(lost[start:stop], canvas._to_photo(levels, start, stop, smooth=True), lost[start:stop])
         return canvas
@@ -107,31 +145,44 @@ class Canvas:
         """The photo with an edit in it, uint8 H x W x 3.
 
         raw, coarse: 1 x 3 x R x R, the edit's R(e) and C(e). keep: 0..1, how much detail stays where nothing moved.
-        person: any size, how sure it is that the face's square shows the person, before or after the edit, 0..1;
-            where it surely does not, the photo stays. Without it the whole square may change.
+        person: of any size, how sure it is that a pixel of C(e) is the person's, where the scene is known.
         raw = R0, coarse = C0, keep = 1 gives the photo byte for byte.
         """
         import cv2
 
         levels = _shrink(images.to_levels(raw), self.raw.shape[0])
-        change = (levels - self.raw) * self._within(len(levels), person)[..., None]
         before, after = _small(self.coarse), _small(coarse)
         way = _way(before, after)
-        rim = self._within(len(way), person)
-        kept = keep * _fit(_along(before, way), after) * rim
+        within, bare = self._parts(len(way), person)
+        change = (levels - self.raw) * _fitted(within, len(levels))[..., None]
+        kept = keep * _fit(_along(before, way), after) * within
         out = self.photo.copy()
         left, top, right, _ = self.box
         for start, stop in self._strips():
             lift = self._to_photo(change, start, stop, smooth=True)
-            self._move(lift, way, kept, rim, start, stop)
+            self._move(lift, way, kept, within, start, stop)
             strip = out[top + start : top + stop, left:right]
+            self._uncover(lift, strip, bare, start, stop)
             strip[:] = cv2.add(strip, lift, dtype=cv2.CV_8U)
         return out
 
-    def _within(self, size: int, person: Plane | None) -> Plane:
-        """F, size x size."""
+    def _parts(self, size: int, person: Plane | None) -> tuple[Plane, Plane | None]:
+        """F, n x n, and what the person has left, as far as that is any of it."""
         rim = _rim(size, self.feather)
-        return rim if person is None else rim * _around(person, size)
+        if self.scene is None or person is None:
+            return rim, None
+        photo, before, after = (_fitted(mask, size) for mask in (self.scene.person, self.scene.coarse, person))
+        within = rim * _softened(_grown(np.maximum(photo, after)))
+        left = np.clip(_grown(before) - _grown(after), 0, 1) * (np.arange(size) < SHOULDERS * size)[:, None]
+        bare = within * _softened(left.astype(np.float32))
+        return within, bare if bare.max() > 0 else None
+
+    def _uncover(self, lift: Plane, strip: Photo, bare: Plane | None, start: int, stop: int) -> None:
+        """Let a strip that is lifted show the background where the person has left."""
+        if self.scene is None or bare is None:
+            return
+        share = self._to_photo(bare, start, stop, smooth=False)[..., None]
+        lift += share * (self._to_photo(self.scene.behind, start, stop, smooth=True) - strip - lift)
 
     def _move(self, lift: Plane, way: Plane, kept: Plane, rim: Plane, start: int, stop: int) -> None:
         """Add F (k m L(way) - L) to a strip."""
@@ -211,14 +262,25 @@ def _fit(before: Plane, after: Plane) -> Plane:
     return np.asarray(np.exp(-((shape / SHAPE) ** 2) - (broad / TONE) ** 2), dtype=np.float32)
 
 
-def _around(person: Plane, size: int) -> Plane:
-    """1 where the person is and close by, softly down to 0 elsewhere, size x size."""
+def _grown(person: Plane) -> Plane:
+    """A mask n x n and what is close by: hair is wider than a mask of it."""
     import cv2
 
-    shown = cv2.resize(person, (size, size), interpolation=cv2.INTER_LINEAR)
-    reach = 2 * round(2 * TOUCH * size) + 1
-    grown = cv2.dilate(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    return np.asarray(cv2.GaussianBlur(grown, (0, 0), TOUCH * size), dtype=np.float32)
+    reach = 2 * round(2 * TOUCH * len(person)) + 1
+    return np.asarray(cv2.dilate(person, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))))
+
+
+def _softened(mask: Plane) -> Plane:
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), TOUCH * len(mask)), dtype=np.float32)
+
+
+def _fitted(mask: Plane, size: int) -> Plane:
+    """A mask of any size as size x size."""
+    import cv2
+
+    return np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _shrink(levels: Plane, side: float) -> Plane:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hfgi_app import face, images
-from hfgi_app.composite import Canvas
+from hfgi_app.composite import Canvas, Scene
 from hfgi_app.directions.base import apply
 from hfgi_app.directions.styleclip import StyleCLIP
 from hfgi_app.errors import PhotoError, RecipeError
@@ -50,11 +50,11 @@ class _Opened:
     index: int
     aligned: bool
     inversion: Inversion
+    scene: Scene | None
     prepared: dict[str, _Prepared] = field(default_factory=dict)
     deltas: dict[str, Delta] = field(default_factory=dict)
     typed: dict[Prompt, tuple[TypedSlider, Delta]] = field(default_factory=dict)
     last: tuple[object, Tensor, Tensor] | None = None
-    person: NDArray[np.float32] | None = None
 
 
 class EditSession:
@@ -86,7 +86,8 @@ class EditSession:
             faces, index = len(all_faces), next(i for i, one in enumerate(all_faces) if one is chosen)
             found = face.align(photo, chosen, self.models.encoder_size)
         report(0.3, "Reading the face")
-        opened = _Opened(found, faces, index, aligned, self.models.invert(found.crop))
+        inversion = self.models.invert(found.crop)
+        opened = _Opened(found, faces, index, aligned, inversion, _scene(inversion))
         report(0.7, "Bringing detail back")
         self._prepare(opened, self.models.methods()[0].name, progress)
         report(1.0, "Ready")
@@ -265,20 +266,27 @@ class EditSession:
         canvases = self._prepare(opened, recipe.method).canvases
         if kind not in canvases:
             canvases[kind] = self._canvas(opened, kind, recipe.method)
-        return canvases[kind].blend(raw, coarse, recipe.keep, self._person(opened, raw))
-
-    def _person(self, opened: _Opened, raw: Tensor) -> NDArray[np.float32] | None:
-        """Where the person is in the photo or in a render; None where the photo's segmentation misses the face."""
-        if opened.person is None:
-            opened.person = face.person(images.to_photo(opened.inversion.source))
-        middle = len(opened.person) // 4
-        if opened.person[middle:-middle, middle:-middle].mean() < FACE_SHOWN:
-            return None
-        return np.maximum(opened.person, face.person(images.to_photo(images.resize(raw, len(opened.person)))))
+        canvas = canvases[kind]
+        person = None if canvas.scene is None else _person(images.resize(coarse, self.models.encoder_size))
+        return canvas.blend(raw, coarse, recipe.keep, person)
 
     def _canvas(self, opened: _Opened, kind: str, method: str) -> Canvas:
         raw, coarse = opened.prepared[method].raw, opened.inversion.coarse
         if kind == "whole" and not opened.aligned:
-            return Canvas.of_photo(opened.face.photo, opened.face.quad, raw, coarse)
+            return Canvas.of_photo(opened.face.photo, opened.face.quad, raw, coarse, opened.scene)
         size = self.models.size if kind == "whole" else self.preview_size
-        return Canvas.of_face(face.sample(opened.face.photo, opened.face.quad, size), raw, coarse)
+        return Canvas.of_face(face.sample(opened.face.photo, opened.face.quad, size), raw, coarse, opened.scene)
+
+
+def _scene(inversion: Inversion) -> Scene | None:
+    """What a photo's crop shows; None where segmentation misses the face."""
+    person, middle = _person(inversion.source), inversion.source.shape[-1] // 4
+    if person[middle:-middle, middle:-middle].mean() < FACE_SHOWN:
+        return None
+    coarse = _person(images.resize(inversion.coarse, len(person)))
+    return Scene.of(images.to_photo(inversion.source), person, coarse)
+
+
+def _person(picture: Tensor) -> NDArray[np.float32]:
+    """How sure it is that a pixel of an aligned picture 1 x 3 x S x S shows the person, S x S."""
+    return face.person(images.to_photo(picture.clamp(-1, 1)))

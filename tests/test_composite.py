@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from hfgi_app import face, images
-from hfgi_app.composite import FEATHER, Canvas
+from hfgi_app.composite import FEATHER, Canvas, Scene
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
@@ -193,20 +193,41 @@ def test_outside_the_square_nothing_changes(corners):
     assert difference(out, photo)[~outside].mean() > 10
 
 
+def half(left, size=64):
+    """A mask: the person is in the left or in the right part of the square."""
+    mask = np.zeros((size, size), np.float32)
+    mask[:, :left] = 1
+    return mask
+
+
 def test_where_the_person_is_not_the_photo_stays():
     """An edit that lightens the whole square: nothing of it beside the person, all of it on them."""
     photo, corners, coarse = noise(220, 300), quad(), smooth(64)
-    canvas = Canvas.of_photo(photo, corners, coarse, coarse)
+    scene = Scene.of(face.sample(photo, corners, 64), half(32), half(32))
+    canvas, plain = (Canvas.of_photo(photo, corners, coarse, coarse, known) for known in (scene, None))
     lighter = coarse + 0.1
-    person = np.zeros((64, 64), np.float32)
-    person[:, :32] = 1
-    whole, part = (canvas.blend(lighter, lighter, 1.0, shown).astype(int) for shown in (None, person))
+    part, whole = (one.blend(lighter, lighter, 1.0, half(32)).astype(int) for one in (canvas, plain))
     left, right = slice(100, 140), slice(165, 205)  # of the square's 90..210, its middle at 150
     assert np.array_equal(part[60:160, 165:], photo[60:160, 165:])
     assert np.array_equal(part[60:160, left], whole[60:160, left])
     assert not np.array_equal(whole[60:160, right], photo[60:160, right])
     steps = np.abs(np.diff((part - photo)[60:160, 130:170].mean(axis=0), axis=0)).max()
     assert steps <= 5  # 13 levels, softly
+
+
+def test_what_a_moved_head_uncovers_shows_the_background():
+    """Half of the square is a person before a grey wall; they step back by a quarter of it."""
+    photo = np.full((220, 300, 3), 120, np.uint8)
+    photo[:, :150] = noise(220, 150)
+    corners, coarse = quad(), smooth(64)
+    scene = Scene.of(face.sample(photo, corners, 64), half(32), half(32))
+    canvas = Canvas.of_photo(photo, corners, coarse, coarse, scene)
+    still = canvas.blend(coarse, coarse, 1.0, half(32))
+    moved = canvas.blend(coarse, coarse, 1.0, half(16)).astype(int)
+    assert np.array_equal(still, photo)
+    assert np.abs(moved[75:120, 135:143] - 120).max() <= 3
+    assert np.array_equal(moved[75:120, 95:105], photo[75:120, 95:105])
+    assert np.array_equal(moved[150:, :], photo[150:, :])  # what comes to light down there is not known
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3])
