@@ -42,7 +42,7 @@ class PTI:
 
     method = Method(
         "pti",
-        "PTI (minutes)",
+        "PTI (slow)",
         "Roich et al., Pivotal Tuning for Latent-based Editing of Real Images, ACM TOG 2022 (re-implementation: L1 at "
         "several scales instead of LPIPS)",
     )
