@@ -42,7 +42,6 @@ STILL = 0.004
 """Movement, in crop sides, that counts as none (half a pixel at 128): below it the flow is noise."""
 FEATHER = 0.1
 """Width of the crop's soft rim, in crop sides: far from the face, wide enough that no light or colour shows a step."""
-
 SHOULDERS = 0.72
 """From here down, in crop sides, not the background but clothes come to light, which nobody has seen."""
 TOUCH = 0.02
@@ -70,9 +69,13 @@ class Scene:
         small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
         shown = _fitted(person, size)
         hidden = (_grown(shown) > 0.1).astype(np.uint8)
-        return cls(
-            shown, _fitted(coarse, size), np.asarray(cv2.inpaint(small, hidden, 3, cv2.INPAINT_TELEA), dtype=np.float32)
-        )
+        behind = np.asarray(cv2.inpaint(small, hidden, 3, cv2.INPAINT_TELEA), dtype=np.float32)
+        return cls(shown, _fitted(coarse, size), behind)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return self.person.nbytes + self.coarse.nbytes + self.behind.nbytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +141,7 @@ class Canvas:
 
     @property
     def nbytes(self) -> int:
-        """Memory held beside the photo itself."""
+        """Memory held beside the photo itself and the scene, which one photo's canvases share."""
         return self.lost.nbytes + self.raw.nbytes + self.coarse.nbytes
 
     def blend(self, raw: Tensor, coarse: Tensor, keep: float = 1.0, person: Plane | None = None) -> Photo:
@@ -184,13 +187,13 @@ class Canvas:
         share = self._to_photo(bare, start, stop, smooth=False)[..., None]
         lift += share * (self._to_photo(self.scene.behind, start, stop, smooth=True) - strip - lift)
 
-    def _move(self, lift: Plane, way: Plane, kept: Plane, rim: Plane, start: int, stop: int) -> None:
+    def _move(self, lift: Plane, way: Plane, kept: Plane, within: Plane, start: int, stop: int) -> None:
         """Add F (k m L(way) - L) to a strip."""
         import cv2
 
         lost = self.lost[start:stop]
         if not way.any():
-            weight = self._to_photo(kept - rim, start, stop, smooth=False)
+            weight = self._to_photo(kept - within, start, stop, smooth=False)
             cv2.accumulateProduct(cv2.merge([weight] * 3), lost, lift)
             return
         turn = np.linalg.inv(self.place[:, :2]).T.astype(np.float32)  # sides of the square -> photo pixels
@@ -199,7 +202,7 @@ class Canvas:
         places[..., 1] += np.arange(start, stop, dtype=np.float32)[:, None]
         x, y = cv2.split(places)
         moved = cv2.remap(self.lost, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        here, gone = cv2.split(self._to_photo(np.dstack([kept, -rim]), start, stop, smooth=False))
+        here, gone = cv2.split(self._to_photo(np.dstack([kept, -within]), start, stop, smooth=False))
         cv2.accumulateProduct(cv2.merge([here] * 3), moved, lift)
         cv2.accumulateProduct(cv2.merge([gone] * 3), lost, lift)
 

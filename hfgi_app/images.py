@@ -226,6 +226,16 @@ def to_tensor(photo: Photo) -> Tensor:
     return torch.tensor(photo).permute(2, 0, 1)[None].float().div(127.5).sub(1).contiguous()
 
 
+def unpacked(pictures: Tensor) -> Tensor:
+    """uint8 N x 3 x H x W, as many pictures are kept -> float32 in [-1, 1]."""
+    return pictures.float() / 127.5 - 1
+
+
+def packed(pictures: Tensor) -> Tensor:
+    """N x 3 x H x W -> uint8: clamped to [-1, 1] and rounded; `unpacked` turned round."""
+    return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
 def to_levels(tensor: Tensor) -> NDArray[np.float32]:
     """1 x 3 x H x W -> float32 H x W x 3 in 0..255: clamped to [-1, 1], not rounded."""
     levels = tensor.detach()[0].permute(1, 2, 0).to("cpu", torch.float32).clone(memory_format=torch.contiguous_format)

@@ -16,13 +16,12 @@ from hfgi_app.directions import build, merged
 from hfgi_app.directions.base import Family
 from hfgi_app.directions.styleclip import StyleCLIP
 from hfgi_app.errors import HfgiError, RecipeError, WeightsError
-from hfgi_app.images import resize
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.refine import ABLATIONS, REFINERS
-from hfgi_app.refine.base import Refiner
-from hfgi_app.types import Group, Inversion, Latents, Method, Slider
+from hfgi_app.refine.base import Refiner, invert
+from hfgi_app.types import Group, Inversion, Method, Slider
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -128,13 +127,7 @@ class Models:
     @torch.no_grad()
     def invert(self, crop: Tensor) -> Inversion:
         """A crop 1 x 3 x S x S in [-1, 1] -> everything that is computed once per photo."""
-        crop = crop.to(self.device)
-        codes, encoder_features = self.encoder(crop)
-        styles = self.generator.styles(Latents(codes))
-        partial = self.generator.begin(styles)
-        coarse = self.generator.finish(partial, styles)
-        distortion = crop - resize(coarse.clamp(-1, 1), crop.shape[-1])
-        return Inversion(crop, codes, encoder_features, partial.features, coarse, distortion)
+        return invert(self.generator, self.encoder, crop.to(self.device))
 
 
 def load_models(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -154,7 +155,8 @@ class EditSession:
             return 0
         opened = self._opened
         inversion: int = sum(tensor.nbytes for tensor in vars(opened.inversion).values())
-        return opened.face.photo.nbytes + inversion + sum(one.nbytes for one in list(opened.prepared.values()))
+        scene = 0 if opened.scene is None else opened.scene.nbytes
+        return opened.face.photo.nbytes + inversion + scene + sum(one.nbytes for one in list(opened.prepared.values()))
 
     def preview(self, recipe: EditRecipe) -> Photo:
         """The edited face alone, P x P (see `preview_size`), for live frames; same formula as `render`."""
@@ -207,15 +209,10 @@ class EditSession:
             refiner = self.models.refiner(method)
             with torch.no_grad():
                 detail = refiner.consult(opened.inversion, progress)
-                raw = refiner.render(detail, self._edit(opened, Latents(opened.inversion.codes)))
+                codes = opened.inversion.codes
+                raw = refiner.render(detail, Edit.of(self.models.generator, codes, Latents(codes)))
             opened.prepared[method] = _Prepared(detail, raw)
         return opened.prepared[method]
-
-    def _edit(self, opened: _Opened, latents: Latents) -> Edit:
-        generator, codes = self.models.generator, opened.inversion.codes
-        styles = generator.styles(latents)
-        partial = generator.begin(styles)
-        return Edit(codes, latents.w, styles, partial, generator.finish(partial, styles))
 
     def _latents(self, opened: _Opened, recipe: EditRecipe) -> Latents:
         for name, _ in recipe.strengths:
@@ -234,12 +231,7 @@ class EditSession:
 
     def _typed(self, opened: _Opened, prompt: Prompt) -> tuple[TypedSlider, Delta]:
         if prompt.unit not in opened.typed:
-
-            def picture(latents: Latents) -> Tensor:
-                styles = self.models.generator.styles(latents)
-                partial = self.models.generator.begin(styles)
-                return self.models.generator.finish(partial, styles, stop_at=CALIBRATED)
-
+            picture = partial(self.models.generator.picture, stop_at=CALIBRATED)
             with torch.no_grad():
                 made = self._prompts().typed(prompt, opened.inversion.codes, picture)
             while len(opened.typed) >= TYPED_KEPT:
@@ -255,7 +247,7 @@ class EditSession:
             return prepared.raw, opened.inversion.coarse
         key = (recipe.method, recipe.strengths, recipe.prompts)
         if opened.last is None or opened.last[0] != key:
-            edit = self._edit(opened, latents)
+            edit = Edit.of(self.models.generator, opened.inversion.codes, latents)
             opened.last = (key, self.models.refiner(recipe.method).render(prepared.detail, edit), edit.coarse)
         return opened.last[1], opened.last[2]
 

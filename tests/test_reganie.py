@@ -69,9 +69,7 @@ def inversion(models: Models) -> Inversion:
 
 def edit(models: Models, inversion: Inversion, amount: float) -> Edit:
     latents = Latents(inversion.codes + amount * torch.linspace(-1, 1, inversion.codes.shape[2]))
-    styles = models.generator.styles(latents)
-    partial = models.generator.begin(styles)
-    return Edit(inversion.codes, latents.w, styles, partial, models.generator.finish(partial, styles))
+    return Edit.of(models.generator, inversion.codes, latents)
 
 
 # --- networks --------------------------------------------------------------------------------------------------------

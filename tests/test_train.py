@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from training import CONSULT, COUNT, CPU, PLAN, SIZE, log, same, save_pictures
 
 from hfgi_app import images
 from hfgi_app.cli import main
@@ -24,58 +23,6 @@ from hfgi_app.session import EditSession
 from hfgi_app.train import augment, data, directions, export, generator, hfgi, refiner
 from hfgi_app.train.loop import load
 from hfgi_app.types import EditRecipe, Latents
-
-CPU = torch.device("cpu")
-SIZE, COUNT = 32, 12
-PLAN = generator.Plan(
-    size=SIZE,
-    pictures=12,
-    batch=4,
-    dim=8,
-    channels=(8, 8, 8, 6, 4),
-    encoder_widths=(4, 4, 4, 6, 8),
-    head_width=4,
-    base_width=6,
-    critic_channels=(8, 8, 8, 6, 4),
-    critic_every=1,
-    r1_every=1,
-    matching_every=1,
-    matching_from=4,
-    adversarial_from=4,
-    save_every=8,
-)
-CONSULT = hfgi.Plan(
-    size=SIZE,
-    pictures=12,
-    batch=4,
-    alignment_widths=(4, 4, 4, 4),
-    consultation_widths=(2, 4, 4),
-    head_width=4,
-    movement_width=4,
-    stillness_width=4,
-    critic_channels=PLAN.critic_channels,
-    critic_every=1,
-    r1_every=2,
-    save_every=8,
-)
-
-
-def save_pictures(folder: Path, side: int = 64) -> None:
-    """A dozen soft pictures whose brightness is their age, and a table that says so."""
-    folder.mkdir(parents=True)
-    rows = []
-    for number in range(COUNT):
-        light = tiny.photo(side, side, seed=number).astype(int) // 2 + 8 * number
-        Image.fromarray(light.astype(np.uint8)).save(folder / f"face{number:02}.png")
-        age = "" if number == 5 else str(20 + 3 * number)
-        gender = ("woman", "man")[number % 2]
-        rows.append(
-            (f"face{number:02}.png", "test" if number > 9 else "train", 70 if number % 3 else 30, age, gender, "")
-        )
-    with (folder / "labels.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("file", "split", "native_crop_px", "age_est", "gender", "yaw"))
-        writer.writerows(rows)
 
 
 @pytest.fixture(scope="module")
@@ -107,21 +54,6 @@ def course(run: Path) -> refiner.Course:
     torch.manual_seed(CONSULT.seed)
     base = refiner.Base(load(run / "generator32.pt"), CONSULT, CPU)
     return refiner.Course(CONSULT, base, hfgi.HFGILearner(CONSULT, base))
-
-
-def log(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-
-
-def same(one: object, other: object) -> bool:
-    """Equal bit for bit, through dictionaries, lists and tuples."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
 
 
 # --- data ------------------------------------------------------------------------------------------------------------

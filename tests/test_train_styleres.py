@@ -9,11 +9,10 @@ import pytest
 import tiny
 import torch
 from PIL import Image
-from test_train import CPU, PLAN, SIZE, log, same, save_pictures
+from training import CPU, PLAN, SIZE, check_export, gathered, log, run_of, same
 
-from hfgi_app.images import to_tensor
 from hfgi_app.models import Models, embedded_tensors
-from hfgi_app.train import data, export, generator, refiner, styleres
+from hfgi_app.train import data, refiner, styleres
 from hfgi_app.train.loop import load
 
 RESIDUALS = styleres.Plan(
@@ -30,18 +29,12 @@ RESIDUALS = styleres.Plan(
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory) -> data.Pack:
-    folder = tmp_path_factory.mktemp("pictures")
-    save_pictures(folder / "faces")
-    return data.make([folder / "faces"], folder / "pack.npz", SIZE)
+    return gathered(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
 def run(pack: data.Pack, tmp_path_factory) -> Path:
-    """A run in which the generator and this stage have run; nothing may train on in it."""
-    folder = tmp_path_factory.mktemp("run")
-    generator.train(pack, folder, replace(PLAN, pictures=4), CPU)
-    styleres.train(pack, folder, RESIDUALS, CPU)
-    return folder
+    return run_of(styleres, RESIDUALS, pack, tmp_path_factory.mktemp("run"))
 
 
 def course(run: Path) -> refiner.Course:
@@ -115,21 +108,10 @@ def test_the_stage_resumes_and_repeats(pack: data.Pack, run: Path, tmp_path: Pat
 
 
 def test_the_exported_method_renders_as_in_training(run: Path, tmp_path: Path) -> None:
-    shipped = tmp_path / "portrait"
-    export.export(run, SIZE, shipped)
-    assert {path.name for path in shipped.iterdir()} == {"base.safetensors", "styleres.safetensors"}
-    tensors, config = embedded_tensors(shipped)
-    models = Models(tiny.INFO, tensors, config, {}, CPU)
-    assert models.methods()[0].name == "styleres"
     trained = course(run)
-    trained.learner.networks.load_state_dict(load(run / "styleres.pt")["average"])
-    photo = to_tensor(tiny.photo(SIZE, SIZE))
-    inversion, refined = models.invert(photo), models.refiner("styleres")
-    with torch.no_grad():
-        edit = trained.base.edit(inversion, inversion.codes + 0.1)
-        expected = trained.learner.render(trained.base, trained.base.invert(photo), edit)
-        made = refined.render(refined.consult(inversion), edit)
-    torch.testing.assert_close(made, expected, atol=0.02, rtol=0.02)  # shipped in half precision
+    check_export(run, trained.base, trained.learner, tmp_path)
+    tensors, config = embedded_tensors(tmp_path / "portrait")
+    assert Models(tiny.INFO, tensors, config, {}, CPU).methods()[0].name == "styleres"
 
 
 def test_the_stage_needs_a_generator(pack: data.Pack, tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ import pytest
 import tiny
 import torch
 from test_refine import edit
-from test_train import CONSULT, CPU, PLAN, SIZE, log, same, save_pictures
 from torch import Tensor
+from training import CONSULT, CPU, SIZE, check_export, gathered, log, run_of, same
 
 from hfgi_app.images import resize, to_tensor
-from hfgi_app.models import Models, embedded_tensors
+from hfgi_app.models import Models
 from hfgi_app.networks.wagi import Fusion, WaGI, WaveletFusion
 from hfgi_app.networks.wavelets import haar, high_bands
 from hfgi_app.refine.wagi import WaGIDetail
-from hfgi_app.train import data, export, generator, hfgi, refiner, wagi
+from hfgi_app.train import data, hfgi, refiner, wagi
 from hfgi_app.train.loop import load
 
 WAVELETS = wagi.Plan(
@@ -102,18 +102,12 @@ def test_its_label_says_that_it_is_an_adaptation(models: Models) -> None:
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory) -> data.Pack:
-    folder = tmp_path_factory.mktemp("pictures")
-    save_pictures(folder / "faces")
-    return data.make([folder / "faces"], folder / "pack.npz", SIZE)
+    return gathered(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
 def run(pack: data.Pack, tmp_path_factory) -> Path:
-    """A run in which the generator and this stage have run; nothing may train on in it."""
-    folder = tmp_path_factory.mktemp("run")
-    generator.train(pack, folder, replace(PLAN, pictures=4), CPU)
-    wagi.train(pack, folder, WAVELETS, CPU)
-    return folder
+    return run_of(wagi, WAVELETS, pack, tmp_path_factory.mktemp("run"))
 
 
 def learner(run: Path, plan: wagi.Plan = WAVELETS) -> tuple[refiner.Base, wagi.WaGILearner]:
@@ -188,18 +182,4 @@ def test_the_stage_repeats(pack: data.Pack, run: Path, tmp_path: Path) -> None:
 
 
 def test_the_exported_method_renders_as_in_training(run: Path, tmp_path: Path) -> None:
-    shipped = tmp_path / "portrait"
-    export.export(run, SIZE, shipped)
-    assert {path.name for path in shipped.iterdir()} == {"base.safetensors", "wagi.safetensors"}
-    tensors, config = embedded_tensors(shipped)
-    models = Models(tiny.INFO, tensors, config, {}, CPU)
-    base, trained = learner(run)
-    trained.networks.load_state_dict(load(run / "wagi.pt")["average"])
-    trained.networks.eval()
-    photo = to_tensor(tiny.photo(SIZE, SIZE))
-    inversion, method = models.invert(photo), models.refiner("wagi")
-    with torch.no_grad():
-        change = base.edit(inversion, inversion.codes + 0.1)
-        expected = trained.render(base, base.invert(photo), change)
-        made = method.render(method.consult(inversion), change)
-    torch.testing.assert_close(made, expected, atol=0.02, rtol=0.02)  # shipped in half precision
+    check_export(run, *learner(run), tmp_path)

@@ -142,7 +142,7 @@ def alignment(models: Models, methods: Sequence[str], photos: Photos, turning: S
 @torch.no_grad()
 def _pair(models: Models, method: str, inversion: Inversion, latents: Latents) -> tuple[float, ...]:
     """L1 to the true map on one known pair: of the aligned map, and of the unaligned one."""
-    side, edit = inversion.source.shape[-1], _step(models, inversion, latents)
+    side, edit = inversion.source.shape[-1], Edit.of(models.generator, inversion.codes, latents)
     before, after = (images.resize(one.clamp(-1, 1), side) for one in (inversion.coarse, edit.coarse))
     detail = measures.fine(inversion.distortion)
     way = measures.flow(images.to_photo(before), images.to_photo(after)).to(detail)
@@ -152,13 +152,6 @@ def _pair(models: Models, method: str, inversion: Inversion, latents: Latents) -
     aligned, truth = refiner.align(refiner.consult(known), edit), target - after
     head = torch.from_numpy(measures.head(side)).to(truth.device)
     return tuple(float((one - truth)[..., head].abs().mean()) for one in (aligned, known.distortion))
-
-
-def _step(models: Models, inversion: Inversion, latents: Latents) -> Edit:
-    generator = models.generator
-    styles = generator.styles(latents)
-    partial = generator.begin(styles)
-    return Edit(inversion.codes, latents.w, styles, partial, generator.finish(partial, styles))
 
 
 def costs(models: Models, methods: Sequence[str], photos: Photos) -> dict[str, Cost]:

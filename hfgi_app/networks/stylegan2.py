@@ -232,10 +232,14 @@ class Generator(nn.Module):
                 break
         return image
 
+    def picture(self, latents: Latents, *, stop_at: int | None = None) -> Tensor:
+        """All of it; stop_at as in `finish`."""
+        styles = self.styles(latents)
+        return self.finish(self.begin(styles), styles, stop_at=stop_at)
+
     def forward(self, w: Tensor) -> Tensor:
         """Codes N x L x D -> picture."""
-        styles = self.styles(Latents(w))
-        return self.finish(self.begin(styles), styles)
+        return self.picture(Latents(w))
 
     def _block(self, block: int, x: Tensor, image: Tensor, styles: Styles) -> tuple[Tensor, Tensor]:
         index = 2 * block - 1

@@ -8,8 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from hfgi_app.images import resize
+from hfgi_app.networks.e4e import E4EEncoder
 from hfgi_app.networks.stylegan2 import Generator, Partial, Styles
-from hfgi_app.types import Inversion, Method
+from hfgi_app.types import Inversion, Latents, Method
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0..1, and what is being done; may raise to cancel."""
@@ -31,6 +33,21 @@ class Edit:
     styles: Styles
     partial: Partial
     coarse: Tensor
+
+    @classmethod
+    def of(cls, generator: Generator, codes: Tensor, latents: Latents) -> Edit:
+        """The way from codes N x L x D to latents, for one photo or a batch."""
+        styles = generator.styles(latents)
+        partial = generator.begin(styles)
+        return cls(codes, latents.w, styles, partial, generator.finish(partial, styles))
+
+
+def invert(generator: Generator, encoder: E4EEncoder, crops: Tensor) -> Inversion:
+    """N x 3 x S x S in [-1, 1] -> everything that is computed once per photo, for one photo or a batch."""
+    codes, encoder_features = encoder(crops)
+    still = Edit.of(generator, codes.float(), Latents(codes.float()))
+    distortion = crops - resize(still.coarse.float().clamp(-1, 1), crops.shape[-1])
+    return Inversion(crops, still.codes, encoder_features, still.partial.features, still.coarse, distortion)
 
 
 class Detail(Protocol):

@@ -96,6 +96,4 @@ def sheet(models: Models, path: Path, numbers: range, start: int, end: int | Non
 
 
 def _picture(models: Models, codes: Tensor) -> Tensor:
-    styles = models.generator.styles(Latents(codes))
-    size = SHOWN if models.size > SHOWN else None
-    return models.generator.finish(models.generator.begin(styles), styles, stop_at=size)
+    return models.generator.picture(Latents(codes), stop_at=SHOWN)

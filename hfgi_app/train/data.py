@@ -21,6 +21,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from hfgi_app import images
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 TEST_SHARE = 0.1
 
@@ -59,8 +61,7 @@ class Pack:
 
     def batch(self, indices: Tensor, size: int, device: torch.device) -> Tensor:
         """float32 B x 3 x size x size in [-1, 1]; smaller sizes by area averaging."""
-        pictures = self.pictures[indices].to(device).float() / 127.5 - 1
-        return shrink(pictures, size)
+        return shrink(images.unpacked(self.pictures[indices].to(device)), size)
 
 
 def shrink(pictures: Tensor, size: int) -> Tensor:

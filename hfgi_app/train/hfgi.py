@@ -4,9 +4,10 @@ The published recipe (Wang et al. 2022, section 3.4) aligns randomly warped dist
 picture, so its alignment never sees an edit. Here it sees two kinds of pairs. Of photos bent or moved the truth is
 known: the map of x is to be aligned to the coarse y, and the render must be y; where y is x this is plain
 reconstruction. Of edits (steps between the codes of two photos, as StyleRes simulates them, or towards the mirror
-image) both coarse pictures are known: the movement between them is learnt from these (the one must look like the other
-once carried along), alignment must keep most of the carried map, and the render must change where the face is as the
-coarse picture changes, stay the photo in the corners, and be read by the encoder as the edited codes.
+image, or along the run's sliders) both coarse pictures are known: the movement between them is learnt from these (the
+one must look like the other once carried along), alignment must keep most of the carried map, and the render must
+change where the face is as the coarse picture changes, stay the photo in the corners (from this stillness learns where
+to leave it alone), and be read by the encoder as the edited codes, the whole step of them.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from hfgi_app.networks.discriminator import Discriminator
 from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
-from hfgi_app.refine.base import Edit
+from hfgi_app.refine.base import Edit, invert
 from hfgi_app.train import augment, directions, losses
 from hfgi_app.train.data import Pack
 from hfgi_app.train.loop import Average, State, advance, freeze, load, low_precision, sheet
@@ -87,20 +87,12 @@ class Base:
     @torch.no_grad()
     def invert(self, photos: Tensor) -> Inversion:
         """N x 3 x S x S -> what is computed once per photo, for a whole batch."""
-        codes, encoder_features = self.encoder(photos)
-        codes = codes.float()
-        styles = self.generator.styles(Latents(codes))
-        partial = self.generator.begin(styles)
-        coarse = self.generator.finish(partial, styles)
-        distortion = photos - resize(coarse.float().clamp(-1, 1), photos.shape[-1])
-        return Inversion(photos, codes, encoder_features, partial.features, coarse, distortion)
+        return invert(self.generator, self.encoder, photos)
 
     @torch.no_grad()
     def edit(self, inversion: Inversion, codes: Tensor) -> Edit:
         """Photos at edited codes N x L x D."""
-        styles = self.generator.styles(Latents(codes))
-        partial = self.generator.begin(styles)
-        return Edit(inversion.codes, codes, styles, partial, self.generator.finish(partial, styles))
+        return Edit.of(self.generator, inversion.codes, Latents(codes))
 
 
 class Learner(Protocol):

@@ -94,13 +94,14 @@ class ReGANIELearner:
             score, features = base.critic(made)
         before, after = (_crop_sized(picture, photos) for picture in (coarse, truth.coarse))
         way, _ = self.rectifier.movement(before, after)
-        shown, edit = self._shown(base, _rows(truth, torch.arange(2)), rng)
+        some = _rows(truth, torch.arange(len(photos) // 3))
+        shown, edit = self._shown(base, some, rng)
         values = {
             "pixels": losses.multiscale_l1(made, photos),
             "matching": losses.feature_distance(features, [level.detach() for level in expected]),
             "movement": movement_loss(before, after, way),
             "missed": refiner.missed_edit(base, edit, shown, rng),
-            "response": response_loss(_rows(truth, torch.arange(2)), edit, shown),
+            "response": response_loss(some, edit, shown),
             "adversarial": losses.generator_loss(score),
         }
         total = (

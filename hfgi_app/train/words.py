@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from hfgi_app import images
 from hfgi_app.directions.styleclip.words import TEMPLATES, SmallWords, split, tokens
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
@@ -51,7 +52,7 @@ class Album:
     def batch(self, chosen: Tensor, rng: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
         """Those pictures in [-1, 1], half of them mirrored, and their truth."""
         turned = torch.rand(len(chosen), generator=rng) < 0.5
-        pictures = self.pictures[chosen].to(device).float() / 127.5 - 1
+        pictures = images.unpacked(self.pictures[chosen].to(device))
         pictures = torch.where(turned[:, None, None, None].to(device), pictures.flip(3), pictures)
         return pictures, torch.where(turned[:, None], self.mirrored[chosen], self.truth[chosen])
 
@@ -59,7 +60,7 @@ class Album:
 def album(pack: data.Pack, made: Tensor | None, traits: Sequence[Trait], size: int, test: bool) -> Album:
     """Training or test pictures of a pack, then their reconstructions (uint8, one a picture of the pack), if any."""
     rows = pack.indices(test=test)
-    photos = ((pack.batch(rows, size, torch.device("cpu")) + 1) * 127.5).round().to(torch.uint8)
+    photos = images.packed(pack.batch(rows, size, torch.device("cpu")))
     labels = {name: values[rows] for name, values in pack.labels.items()}
     turned = {name: -values if name in captions.TURNED else values for name, values in labels.items()}
     truth, mirrored = captions.truths(labels, traits), captions.truths(turned, traits)
@@ -79,7 +80,7 @@ def reconstructions(pack: data.Pack, base: State, size: int, device: torch.devic
     for part in tqdm(codes.split(32), desc="reconstructions", unit="batch"):
         with low_precision(device):
             made = generator(part.to(device)).float()
-        parts.append(((data.shrink(made, size).clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8))
+        parts.append(images.packed(data.shrink(made, size)).cpu())
     return torch.cat(parts)
 
 
@@ -205,8 +206,7 @@ def vocabulary(traits: Sequence[Trait]) -> tuple[str, ...]:
 @torch.no_grad()
 def separation(words: SmallWords, unseen: Album, traits: Sequence[Trait]) -> Mapping[str, float]:
     """For every trait, in how many of 100 pairs of test pictures the one of which it holds scores higher."""
-    pictures = [part.float() / 127.5 - 1 for part in unseen.pictures.split(64)]
-    seen = torch.cat([words.image(part) for part in pictures])
+    seen = torch.cat([words.image(images.unpacked(part)) for part in unseen.pictures.split(64)])
     figures = {}
     for column, trait in enumerate(traits):
         score = seen @ (words.text(trait.example) - words.text(captions.NOUNS[0]))
