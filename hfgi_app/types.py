@@ -99,6 +99,7 @@ class Inversion:
     codes               1 x L x D
     encoder_features    1 x C x h x h, the encoder's map at the hook size (e4e c1)
     generator_features  1 x C' x h x h, the generator's map at the hook for the unedited codes
+    generator_image     1 x 3 x h/2 x h/2, its RGB skip there
     coarse              1 x 3 x R x R, G(codes), unclamped
     distortion          1 x 3 x S x S, source - resize(clamp(coarse))   (HFGI, section 3.1)
     """
@@ -107,6 +108,7 @@ class Inversion:
     codes: Tensor
     encoder_features: Tensor
     generator_features: Tensor
+    generator_image: Tensor
     coarse: Tensor
     distortion: Tensor
 

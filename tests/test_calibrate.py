@@ -110,7 +110,7 @@ def test_sliders_of_a_model_move_the_median_face_by_their_units(folder: Path) ->
     photos = np.stack([tiny.photo(size, size, seed) for seed in range(40)])
     test = torch.arange(40) < 4
     pictures = torch.from_numpy(photos).permute(0, 3, 1, 2).contiguous()
-    pack = data.Pack(pictures, torch.ones(40, dtype=torch.bool), test, tuple(map(str, range(40))), {})
+    pack = data.Pack(pictures, pictures[:, :1], torch.ones(40, dtype=torch.bool), test, tuple(map(str, range(40))), {})
     before = {path.name: weights.load(path)[0] for path in folder.glob("*.safetensors")}
     found = calibrate.calibrate(folder, pack, light, CPU)
     assert found.keys() == {"light"}
@@ -132,7 +132,9 @@ def test_sliders_of_a_model_move_the_median_face_by_their_units(folder: Path) ->
 def test_judges_learn_from_one_half_and_read_the_other() -> None:
     pictures, test = torch.zeros(10, 3, 4, 4, dtype=torch.uint8), torch.arange(10) >= 6
     names, labels = tuple(map(str, range(10))), {"smile": torch.arange(10.0)}
-    found = calibrate.halves(data.Pack(pictures, torch.ones(10, dtype=torch.bool), test, names, labels))
+    found = calibrate.halves(
+        data.Pack(pictures, pictures[:, :1], torch.ones(10, dtype=torch.bool), test, names, labels)
+    )
     assert found.names == tuple("012345")
     assert found.test.tolist() == [False, True] * 3
     assert found.labels["smile"].tolist() == list(range(6))

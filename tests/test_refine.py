@@ -16,7 +16,7 @@ from hfgi_app.images import to_tensor
 from hfgi_app.models import Models
 from hfgi_app.refine import ABLATIONS, REFINERS
 from hfgi_app.refine.base import Edit, Refiner
-from hfgi_app.refine.hfgi import HFGI, HFGIDetail
+from hfgi_app.refine.hfgi import HFGI
 from hfgi_app.refine.pti import PTI
 from hfgi_app.refine.restyle import ReStyle
 from hfgi_app.session import EditSession
@@ -171,7 +171,7 @@ def test_hfgi_brings_the_photos_own_detail_back(models, inversion) -> None:
     refiner, change = models.refiner("hfgi"), edit(models, inversion, 0.3)
     assert isinstance(refiner, HFGI)
     own = refiner.consult(inversion)
-    other = HFGIDetail(inversion.distortion.flip(3), own.before)
+    other = replace(own, inversion=replace(inversion, distortion=inversion.distortion.flip(3)))
     assert (refiner.render(own, change) - refiner.render(other, change)).abs().max() > 1e-4
     darker = replace(change, coarse=change.coarse - 0.5)
     assert not torch.equal(refiner.render(other, change), refiner.render(other, darker))

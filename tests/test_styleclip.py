@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,12 +152,17 @@ def test_widths_are_the_generators() -> None:
     assert sum(relevance.widths(PUBLISHED)[:11]) == 5376
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("beta", [0.0, 0.3, 0.6])
-def test_steps_are_masked_relevance_over_its_largest_times_the_deviation(beta: float) -> None:
-    matrix, words = measured(), FewWords()
+def test_steps_are_masked_relevance_over_its_largest_times_the_deviation(beta: float, published: bool) -> None:
+    """What leads away from the neutral phrase itself is left out where the matrix is not the published one."""
+    matrix, words = replace(measured(), published=published), FewWords()
     neutral, target = words.text("face"), words.text("smiling face")
     found = relevance.direction(matrix, neutral, target, beta)
-    delta = (target - neutral).numpy() / np.linalg.norm((target - neutral).numpy())
+    delta = (target - neutral).numpy()
+    if not published:
+        delta = delta - delta @ neutral.numpy() * neutral.numpy()
+    delta = delta / np.linalg.norm(delta)
     wanted, start = [], 0
     scores = [float(np.dot(row, delta)) for row in matrix.matrix.numpy()]
     for score, deviation in zip(scores, matrix.deviations.tolist(), strict=True):
@@ -184,8 +190,9 @@ def test_without_beta_so_many_channels_move_as_the_published_examples_do(monkeyp
 
 def test_the_opposite_prompt_is_the_opposite_step() -> None:
     words = FewWords()
-    there = relevance.direction(measured(), words.text("face"), words.text("old face"), 0.2)
-    back = relevance.direction(measured(), words.text("old face"), words.text("face"), 0.2)
+    matrix = replace(measured(), published=True)
+    there = relevance.direction(matrix, words.text("face"), words.text("old face"), 0.2)
+    back = relevance.direction(matrix, words.text("old face"), words.text("face"), 0.2)
     for (layer, step), (same, other) in zip(there.styles, back.styles, strict=True):
         assert layer == same
         assert torch.equal(step, -other)

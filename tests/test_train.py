@@ -17,10 +17,11 @@ from hfgi_app.cli import main
 from hfgi_app.directions import build
 from hfgi_app.images import to_tensor
 from hfgi_app.models import Models, embedded_tensors
-from hfgi_app.networks.hfgi import DistortionAlignment, FaceMovement, Stillness, carry, left_alone
+from hfgi_app.networks.follow import FaceMovement, Follower, carry
 from hfgi_app.networks.ops import upsample
+from hfgi_app.networks.stylegan2 import Partial
 from hfgi_app.session import EditSession
-from hfgi_app.train import augment, data, directions, export, generator, hfgi, refiner
+from hfgi_app.train import augment, data, directions, export, follow, generator, hfgi, refiner
 from hfgi_app.train.loop import load
 from hfgi_app.types import EditRecipe, Latents
 
@@ -113,6 +114,7 @@ def test_a_pack_without_such_pictures_says_so(pack: data.Pack) -> None:
         lambda pictures, rng: augment.colour(pictures, rng, 0.2),
         lambda pictures, rng: augment.move(pictures, rng, 0.05, 0.1, 0.1),
         lambda pictures, rng: augment.bend(pictures, rng, 0.1),
+        lambda pictures, rng: augment.odd(pictures, torch.rand(16, 1, 32, 32, generator=rng), rng, 0.8),
     ],
 )
 def test_augmentations_draw_for_every_picture_and_repeat(change) -> None:
@@ -191,13 +193,12 @@ def test_growing_begins_where_the_small_model_was(pack: data.Pack, run: Path, tm
 def test_the_hfgi_stage_learns_its_own_networks_alone(run: Path) -> None:
     state, fresh = load(run / "hfgi.pt"), course(run)
     assert state["seen"] == 12
-    for name in ("movement", "stillness", "alignment", "consultation"):
+    for name in ("following", "alignment", "consultation"):
         learnt = {key: value for key, value in state["learners"].items() if key.startswith(f"{name}.")}
         assert learnt
         assert not same(learnt, {key: fresh.learner.networks.state_dict()[key] for key in learnt})
     assert {name.split(".")[0] for name in state["learners"]} == {
-        "movement",
-        "stillness",
+        "following",
         "alignment",
         "consultation",
     }
@@ -231,7 +232,7 @@ def test_movement_begins_as_none_and_learns_a_shift() -> None:
     for _ in range(150):
         before, after = pair()
         optimiser.zero_grad()
-        hfgi.movement_loss(before, after, network(before, after)[0]).backward()
+        follow.unlike(before, after, network(before, after)[0]).backward()
         optimiser.step()
     assert error() < 0.5 * min(untrained, 1 / 32)
 
@@ -243,20 +244,56 @@ def test_carrying_takes_each_point_from_where_it_was() -> None:
     torch.testing.assert_close(right[..., :-3], picture[..., 3:])
 
 
-def test_where_nothing_is_to_change_the_map_gives_the_photo_back() -> None:
-    """Left alone, an edited picture that shifted the light gets the photo's own: there alone, and by as much."""
+def test_where_the_photo_stays_everything_is_as_it_was_and_elsewhere_it_follows() -> None:
     rng = torch.Generator().manual_seed(0)
-    photo, before = torch.randn(2, 2, 3, SIZE, SIZE, generator=rng).unbind()
-    distortion, after = photo - before, before + 0.3
-    network = Stillness(4, SIZE)
-    hfgi.rest(FaceMovement(4, 8, 8), network, DistortionAlignment((2, 2, 4, 4)))
-    begun = left_alone(network, distortion, distortion, before, after)
-    torch.testing.assert_close(after + begun - photo, torch.full_like(photo, 0.3 * (1 - torch.tensor(-3.0).sigmoid())))
+    distortion, before, features, edited = torch.randn(4, 2, 3, SIZE, SIZE, generator=rng).unbind()
+    after, right = before + 0.3, torch.tensor([2 / SIZE, 0.0]).reshape(1, 2, 1, 1).expand(2, 2, 8, 8)
+    follower = Follower((4, 8, 8), (4, SIZE))
+    follow.rest(follower)
     with torch.no_grad():
-        network.layers[-1].get_parameter("bias").fill_(13)
-    torch.testing.assert_close(
-        after + left_alone(network, 0 * photo, distortion, before, after), photo, atol=1e-3, rtol=0
-    )
+        begun = follower(distortion, before, after)
+        torch.testing.assert_close(begun.fit, torch.full_like(begun.fit, torch.tensor(3.0).sigmoid()))
+        torch.testing.assert_close(begun.stay, torch.full_like(begun.stay, torch.tensor(-3.0).sigmoid()))
+        follower.stillness.layers[-1].get_parameter("bias").fill_(30)
+        held = follower(distortion, before, after)
+        bent = follower(distortion, before, after, bent=True)
+    torch.testing.assert_close(held.distortion, distortion)
+    torch.testing.assert_close(held.held(edited, features), features)
+    torch.testing.assert_close(bent.distortion, torch.tensor(3.0).sigmoid() * distortion)
+    assert torch.equal(bent.held(edited, features), edited)
+    moved = replace(bent, way=right, fit=torch.full_like(bent.fit, 0.5))
+    torch.testing.assert_close(moved.carried(features)[..., :-2], 0.5 * features[..., 2:])
+    stopped = held.hold(Partial(edited, edited[..., ::2, ::2]), features, features[..., ::2, ::2])
+    torch.testing.assert_close(stopped.features, features)
+    torch.testing.assert_close(stopped.image, features[..., ::2, ::2])
+
+
+def test_a_photo_stays_where_the_person_is_neither_before_nor_after() -> None:
+    persons = torch.zeros(1, 1, SIZE, SIZE)
+    persons[..., 12:20, 8:16] = 1
+    still, right = torch.zeros(1, 2, 16, 16), torch.tensor([-0.25, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 16, 16)
+    alone = follow.stays(persons, still)
+    assert alone.shape == (1, 1, 16, 16)
+    assert not alone[..., 5:11, 3:9].any()  # the person, and what touches them
+    assert alone[..., :4, :].all()
+    assert alone[..., 8, 13:].all()
+    moved = follow.stays(persons, right)
+    assert not moved[..., 6:10, 4:12].any()  # where they were, and a quarter to the right of it
+    assert moved[..., :4, :].all()
+
+
+def test_the_background_is_asked_to_stay_and_the_face_to_follow(run: Path, pack: data.Pack) -> None:
+    base = course(run).base
+    inversion = base.invert(pack.batch(torch.arange(2), SIZE, CPU))
+    edit = base.edit(inversion, inversion.codes + 0.3)
+    alone = torch.zeros(2, 1, 16, 16)
+    alone[..., :4] = 1
+    wanted = edit.coarse.clamp(-1, 1) - inversion.coarse.clamp(-1, 1)
+    there = images.resize(alone, SIZE)
+    follows, stays = inversion.source + (there == 0) * wanted, inversion.source
+    ghost = inversion.source + wanted
+    losses = [float(follow.response_loss(inversion, edit, picture, alone)) for picture in (follows, stays, ghost)]
+    assert losses[0] < 0.2 * min(losses[1:])
 
 
 def test_alignment_begins_without_a_correction(run: Path) -> None:
@@ -378,7 +415,7 @@ def test_every_stage_by_its_command(tmp_path: Path, capsys) -> None:
     assert load(tmp_path / "again" / "generator32.pt")["seen"] == 8
     assert capsys.readouterr().out == ""
     assert embedded_tensors(shipped)[1].keys() == {
-        "generator", "encoder", "movement", "stillness", "alignment", "consultation", "interfacegan",
+        "generator", "encoder", "following", "alignment", "consultation", "interfacegan",
     }  # fmt: skip
 
 

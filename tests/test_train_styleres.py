@@ -20,6 +20,8 @@ RESIDUALS = styleres.Plan(
     pictures=12,
     batch=4,
     width=6,
+    movement_width=4,
+    stillness_width=4,
     critic_channels=PLAN.critic_channels,
     critic_every=1,
     r1_every=2,
@@ -49,8 +51,8 @@ def gradients(run: Path, pack: data.Pack, **weights: float) -> dict[str, float]:
     nothing = dict.fromkeys((name for name in vars(RESIDUALS) if name.endswith("_weight") and name != "r1_weight"), 0.0)
     before = course(run)
     learner = styleres.StyleResLearner(replace(RESIDUALS, **{**nothing, **weights}), before.base)
-    photos = pack.batch(torch.arange(4), SIZE, CPU)
-    learner._edit_loss(before.base, photos, torch.Generator().manual_seed(0)).total.backward()
+    photos, persons = pack.batch(torch.arange(4), SIZE, CPU), pack.people(torch.arange(4), SIZE, CPU)
+    learner._edit_loss(before.base, photos, persons, torch.Generator().manual_seed(0)).total.backward()
     return {
         name: max(float(p.grad.abs().max()) for p in network.parameters() if p.grad is not None)
         for name, network in learner.networks.items()
@@ -60,7 +62,8 @@ def gradients(run: Path, pack: data.Pack, **weights: float) -> dict[str, float]:
 def test_the_stage_learns_its_own_networks_alone(run: Path) -> None:
     state, fresh = load(run / "styleres.pt"), course(run)
     assert state["seen"] == 12
-    assert {name.split(".")[0] for name in state["learners"]} == {"residual_encoder", "residual_transform"}
+    networks = {"residual_encoder", "residual_transform", "residual_following"}
+    assert {name.split(".")[0] for name in state["learners"]} == networks
     for name, value in fresh.learner.networks.state_dict().items():
         assert not torch.equal(state["learners"][name], value), name
         assert state["learners"][name].isfinite().all(), name

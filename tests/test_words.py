@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -250,20 +251,23 @@ def pack(count: int = 120) -> data.Pack:
     pictures[:, 0, 16:] += (100 * smile[:, None, None]).to(torch.uint8)
     labels = {"bg_L": 40 + 40 * light, "smile": 4 * smile - 2}
     test = torch.arange(count) % 4 == 0
-    return data.Pack(pictures, torch.ones(count, dtype=torch.bool), test, tuple(map(str, range(count))), labels)
+    return data.Pack(
+        pictures, pictures[:, :1], torch.ones(count, dtype=torch.bool), test, tuple(map(str, range(count))), labels
+    )
 
 
 @pytest.mark.slow
 def test_it_learns_words_resumes_and_is_shipped(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(words, "WordsConfig", lambda known, size: WordsConfig(known, size, (8, 12, 16), 16, 1, 40, 16))
     device = torch.device("cpu")
-    words.train(pack(), tmp_path, words.Plan(32, 1280, learning_rate=5e-3, half_life=100, save_every=640), device)
-    words.train(pack(), tmp_path, words.Plan(32, 4000, learning_rate=5e-3, half_life=100, save_every=2000), device)
+    plan = words.Plan(32, 1280, learning_rate=5e-3, half_life=100, save_every=640, phrase_steps=200)
+    words.train(pack(), tmp_path, plan, device)
+    words.train(pack(), tmp_path, replace(plan, pictures=4000, save_every=2000), device)
     state = load(tmp_path / "words.pt")
     assert state is not None
     assert state["seen"] == 4000
     log = [__import__("json").loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["seen"] for line in log] == [640, 1280, 3280, 4000]
+    assert [line["seen"] for line in log] == [640, 1280, 1280, 3280, 4000, 4000]
     assert min(log[-1][name] for name in ("smiling", "serious", "dark background", "light background")) > 90
     model = SmallWords.build(state["average"], state["config"])
     both = model.text("smiling face before a light background") - model.text("face")
@@ -272,8 +276,28 @@ def test_it_learns_words_resumes_and_is_shipped(tmp_path: Path, monkeypatch) -> 
         assert np.corrcoef(seen.numpy(), label[pack().test].numpy())[0, 1] > 0.4
 
 
+def test_phrases_come_to_say_what_their_words_add_up_to() -> None:
+    """Of words that no picture shows together as of others; and what says one thing keeps saying it."""
+    traits = captions.present(pack().labels)
+    plan = words.Plan(32, phrase_steps=400, phrase_learning_rate=3e-3)
+    config = WordsConfig(words.vocabulary(traits), 32, (4, 4, 4), 16, 1, 40, 16)
+    learner = words.Learner(plan, config, traits, torch.device("cpu"))
+    before = learner.averaged()
+    learner.add_up()
+    after = learner.averaged()
+    assert learner.added_up
+
+    def apart(model: SmallWords) -> float:
+        plain, *alone = (before.text(f"face{said}") for said in ("", " with a smile", " with a dark background"))
+        wanted = F.normalize(plain + sum(one - plain for one in alone), dim=0)
+        return float((model.text("smiling face before a dark background") - wanted).norm())
+
+    assert apart(after) < 0.5 * apart(before)
+    assert float(after.text("smiling face") @ before.text("smiling face")) > 0.9
+
+
 def test_training_needs_labels(tmp_path: Path) -> None:
-    bare = data.Pack(pack().pictures, pack().sharp, pack().test, pack().names, {})
+    bare = replace(pack(), labels={})
     with pytest.raises(ValueError, match="no labels to make captions of"):
         words.train(bare, tmp_path, words.Plan(32), torch.device("cpu"))
 

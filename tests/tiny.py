@@ -47,7 +47,7 @@ CONFIG: dict[str, dict[str, Any]] = {
         "fusion": (4, 4, 5),
     },
     "restyle_encoder": asdict(replace(ENCODER, channels=6)),
-    "rectifier": {"widths": (3, 4, 5), "dim": 6, "movement_width": 4, "finest": 16, "coarsest": 8},
+    "rectifier": {"widths": (3, 4, 5), "dim": 6, "movement": (4, 8, 16), "stillness": (4, 16)},
 }
 STEP = 0.02
 """Length of the directions: a slider's step is small in the picture, its end is not."""

@@ -23,7 +23,7 @@ from hfgi_app.evaluate.photos import ODD
 from hfgi_app.evaluate.report import Cost, Odd
 from hfgi_app.evaluate.summary import Seen, Shot
 from hfgi_app.models import Models
-from hfgi_app.networks.hfgi import carry
+from hfgi_app.networks.follow import carry
 from hfgi_app.refine.base import Edit, Patient
 from hfgi_app.session import EditSession
 from hfgi_app.types import EditRecipe, Inversion, Latents, Photo, Slider

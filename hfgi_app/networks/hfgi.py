@@ -1,5 +1,4 @@
-"""The trained networks of HFGI (Wang et al. 2022): adaptive distortion alignment and the consultation encoder; and two
-of our own before them, which see how an edit moves the face, and where it has nothing to change."""
+"""The trained networks of HFGI (Wang et al. 2022): adaptive distortion alignment and the consultation encoder."""
 
 from __future__ import annotations
 
@@ -11,89 +10,6 @@ from torch import Tensor, nn
 
 from hfgi_app.networks.irse import ResidualUnit, stage, stem
 from hfgi_app.networks.ops import EqualConv2d, ScaledLeakyReLU
-
-
-class FaceMovement(nn.Module):
-    """Not in the paper: coarse pictures before and after an edit -> the distortion map carried along with the face.
-
-    ADA sees the edited picture alone and has to guess from the map where the face was; a small one learns to copy.
-    Both coarse pictures are known, so a pyramid of optical flow finds the movement (as SPyNet, Ranjan & Black 2017),
-    one small network serving all levels from `coarsest` pixels up to `finest`; beside it `fit`, how much of the detail
-    still belongs where it arrives.
-    """
-
-    def __init__(self, width: int = 24, coarsest: int = 16, finest: int = 64) -> None:
-        super().__init__()
-        self.sizes = tuple(2**level for level in range(coarsest.bit_length() - 1, finest.bit_length()))
-        self.layers = nn.Sequential(
-            nn.Conv2d(8, width, 3, 1, 1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 3, 3, 1, 1),
-        )
-
-    def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-        """Both N x 3 x S x S in [-1, 1] -> way N x 2 x s x s, from each point of the edited face to where it was, in
-        (x, y) sides of the picture; fit N x 1 x s x s in 0..1; s the finest level."""
-        way = before.new_zeros(len(before), 2, self.sizes[0], self.sizes[0], dtype=torch.float32)
-        found = way
-        for size in self.sizes:
-            way = F.interpolate(way, size=(size, size), mode="bilinear", align_corners=False)
-            then, now = (F.adaptive_avg_pool2d(picture, size) for picture in (before, after))
-            with torch.autocast(before.device.type, enabled=False):  # bfloat16 is too coarse for tenths of a pixel
-                found = self.layers(torch.cat((now, carry(then, way), way * size), 1).float())
-            way = way + 2 * torch.tanh(found[:, :2] / 2) / size  # at most two pixels a level
-        return way, torch.sigmoid(found[:, 2:] + 3)
-
-
-class Stillness(nn.Module):
-    """Not in the paper: the map and both coarse pictures -> where the photo stays as it is, whatever the edit.
-
-    A code that ages a face shifts the light behind it too, and a carried map brings back what the code had lost, not
-    what the edit changed by the way.
-    """
-
-    def __init__(self, width: int = 16, size: int = 64) -> None:
-        super().__init__()
-        self.size = size
-        self.layers = nn.Sequential(
-            nn.Conv2d(9, width, 3, 1, 1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 4, dilation=4),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 8, dilation=8),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 1, 3, 1, 1),
-        )
-
-    def forward(self, distortion: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """All N x 3 x S x S -> N x 1 x s x s in 0..1."""
-        parts = [F.adaptive_avg_pool2d(part, self.size) for part in (distortion, before, after)]
-        with torch.autocast(before.device.type, enabled=False):  # as the movement: small sums of nearly equal pictures
-            return torch.sigmoid(self.layers(torch.cat(parts, 1).float()) - 3)
-
-
-def carry(picture: Tensor, way: Tensor) -> Tensor:
-    """A picture N x C x S x S with each point replaced by the one that lies `way` (N x 2 x s x s, in sides) from it."""
-    side = picture.shape[-1]
-    way = F.interpolate(way.float(), size=(side, side), mode="bilinear", align_corners=False)
-    axis = (torch.arange(side, device=picture.device) + 0.5) / side * 2 - 1
-    here = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
-    grid = here + 2 * way.permute(0, 2, 3, 1)
-    return F.grid_sample(picture.float(), grid, padding_mode="border", align_corners=False)
-
-
-def left_alone(stillness: Stillness, carried: Tensor, distortion: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """The carried map, and where the photo stays, the map that gives the photo back from the edited picture."""
-    stay = F.interpolate(
-        stillness(distortion, before, after), size=carried.shape[-2:], mode="bilinear", align_corners=False
-    )
-    return carried + stay * (distortion + before - after - carried)
 
 
 class DistortionAlignment(nn.Module):

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hfgi_app.networks.hfgi import DistortionAlignment, FaceMovement, Stillness, carry, left_alone
+from hfgi_app.networks.follow import Follower, resized
+from hfgi_app.networks.hfgi import DistortionAlignment
 from hfgi_app.networks.ops import EqualConv2d
 from hfgi_app.networks.styleres import ResidualLayer
 from hfgi_app.networks.wavelets import haar, inverse_haar
@@ -77,23 +78,19 @@ class WaGI(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.hook = size, hook
-        self.movement = FaceMovement(*movement)
-        self.stillness = Stillness(*stillness)
+        self.following = Follower(movement, stillness)
         self.alignment = DistortionAlignment(alignment)
         self.fusion = WaveletFusion(fusion)
 
-    def align(self, distortion: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All N x 3 x S x S, before and after in [-1, 1] -> the aligned map, the one before correction, and the
-        movement's way and fit. No gradient reaches the way: where things go, the two coarse pictures know alone."""
-        way, fit = self.movement(before, after)
-        share = F.interpolate(fit, size=distortion.shape[-2:], mode="bilinear", align_corners=False)
-        carried = carry(distortion, way.detach()) * share
-        kept = left_alone(self.stillness, carried, distortion, before, after)
-        return kept + self.alignment(kept, after).float(), kept, way, fit
+    def align(self, kept: Tensor, coarse: Tensor) -> Tensor:
+        """The map that followed an edit N x 3 x S x S and the coarse edit N x 3 x R x R in [-1, 1] -> the aligned map,
+        as large as the first."""
+        aligned: Tensor = kept + self.alignment(kept, resized(coarse, kept.shape[-1])).float()
+        return aligned
 
-    def forward(self, aligned: Tensor, edited: Tensor) -> dict[int, Fusion]:
-        """Both N x 3 x R x R -> the maps of `Generator.finish(bands=...)`."""
-        changes = self.fusion(aligned, edited)
+    def forward(self, aligned: Tensor, coarse: Tensor) -> dict[int, Fusion]:
+        """Aligned map N x 3 x S x S and coarse edit N x 3 x R x R -> the maps of `Generator.finish(bands=...)`."""
+        changes = self.fusion(resized(aligned, coarse.shape[-1]), coarse)
         finer = (self.size // self.hook).bit_length() - 1
         fusions = {self.size >> level: Fusion(changes[level : level + 1]) for level in range(finer)}
         return {**fusions, self.hook: Fusion(changes[finer:])}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hfgi_app.images import resize
 from hfgi_app.networks.e4e import E4EEncoder
+from hfgi_app.networks.follow import Follower, Following
 from hfgi_app.networks.stylegan2 import Generator, Partial, Styles
 from hfgi_app.types import Inversion, Latents, Method
 
@@ -47,7 +48,43 @@ def invert(generator: Generator, encoder: E4EEncoder, crops: Tensor) -> Inversio
     codes, encoder_features = encoder(crops)
     still = Edit.of(generator, codes.float(), Latents(codes.float()))
     distortion = crops - resize(still.coarse.float().clamp(-1, 1), crops.shape[-1])
-    return Inversion(crops, still.codes, encoder_features, still.partial.features, still.coarse, distortion)
+    at_hook = (still.partial.features, still.partial.image)
+    return Inversion(crops, still.codes, encoder_features, *at_hook, still.coarse, distortion)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A Detail of the inversion alone."""
+
+    inversion: Inversion
+    nbytes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """What a method of our own weights is given of an edit, for one photo or a batch.
+
+    following      how the photo follows it; its `distortion` is the map after the edit
+    before, after  the coarse pictures N x 3 x S x S in [-1, 1], as the code alone makes them
+    partial        the generator stopped at its hook, unedited where the photo stays
+    coarse         N x 3 x R x R in [-1, 1], the coarse edit, unedited where the photo stays
+    """
+
+    following: Following
+    before: Tensor
+    after: Tensor
+    partial: Partial
+    coarse: Tensor
+
+
+def follow(follower: Follower, inversion: Inversion, edit: Edit, *, bent: bool = False) -> Followed:
+    """Let a photo follow an edit. bent: see `Follower`."""
+    side = inversion.distortion.shape[-1]
+    coarse, edited = (picture.detach().float().clamp(-1, 1) for picture in (inversion.coarse, edit.coarse))
+    before, after = resize(coarse, side), resize(edited, side)
+    following: Following = follower(inversion.distortion, before, after, bent=bent)
+    partial = following.hold(edit.partial, inversion.generator_features, inversion.generator_image)
+    return Followed(following, before, after, partial, following.held(edited, coarse))
 
 
 class Detail(Protocol):

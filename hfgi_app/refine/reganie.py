@@ -11,28 +11,28 @@ from torch import Tensor
 
 from hfgi_app.images import resize
 from hfgi_app.networks.ops import channels_last
-from hfgi_app.networks.reganie import Codes, Rectifier
+from hfgi_app.networks.reganie import Rectifier
 from hfgi_app.networks.stylegan2 import Generator
-from hfgi_app.refine.base import Edit, Progress
+from hfgi_app.refine.base import Edit, Progress, follow
 from hfgi_app.types import Inversion, Method
 from hfgi_app.weights import load_strict, part
 
 
 @dataclass(frozen=True, eq=False)
 class ReGANIEDetail:
-    """The codes of the photo's distortion map, and its coarse picture 1 x 3 x S x S in [-1, 1]."""
+    """The photo's inversion, and its distortion map's global code 1 x D."""
 
-    codes: Codes
-    before: Tensor
+    inversion: Inversion
+    overall: Tensor
 
     @property
     def nbytes(self) -> int:
-        codes = self.codes
-        return sum(tensor.nbytes for tensor in (codes.full, codes.half, codes.quarter, codes.vector, self.before))
+        return self.overall.nbytes
 
 
 class ReGANIE:
-    """Per photo: E_d encodes the distortion map. Per edit: its codes guide E_p and G_p over the coarse edit."""
+    """Per photo: E_d gives the distortion map's global code. Per edit: the map follows, E_d gives its spatial code, and
+    both guide E_p and G_p over the coarse edit."""
 
     method = Method(
         "reganie",
@@ -49,11 +49,18 @@ class ReGANIE:
         channels_last(self.rectifier).to(generator.const.device).eval().requires_grad_(False)
 
     def consult(self, inversion: Inversion, progress: Progress | None = None) -> ReGANIEDetail:
-        before = resize(inversion.coarse.clamp(-1, 1), inversion.distortion.shape[-1])
-        return ReGANIEDetail(self.rectifier.distortion(inversion.distortion), before)
+        return ReGANIEDetail(inversion, self.rectifier.distortion.overall(inversion.distortion))
 
     def render(self, detail: ReGANIEDetail, edit: Edit) -> Tensor:
-        return rectified(self.rectifier, detail.codes, detail.before, edit.coarse)
+        followed = follow(self.rectifier.following, detail.inversion, edit)
+        distortion, coarse = followed.following.distortion, followed.coarse
+        after = resize(coarse, distortion.shape[-1])
+        lacking: Tensor = self.rectifier(after, self._spatial(distortion), detail.overall)
+        return coarse + resize(lacking, coarse.shape[-1])
+
+    def _spatial(self, distortion: Tensor) -> Tensor:
+        spatial: Tensor = self.rectifier.distortion.spatial(distortion)
+        return spatial
 
 
 class GlobalReGANIE(ReGANIE):
@@ -61,8 +68,8 @@ class GlobalReGANIE(ReGANIE):
 
     method = Method("reganie-global", "ReGANIE, global code only", ReGANIE.method.paper)
 
-    def consult(self, inversion: Inversion, progress: Progress | None = None) -> ReGANIEDetail:
-        return _without(super().consult(inversion), "full", "half", "quarter")
+    def _spatial(self, distortion: Tensor) -> Tensor:
+        return torch.zeros_like(super()._spatial(distortion))
 
 
 class SpatialReGANIE(ReGANIE):
@@ -71,17 +78,5 @@ class SpatialReGANIE(ReGANIE):
     method = Method("reganie-spatial", "ReGANIE, spatial code only", ReGANIE.method.paper)
 
     def consult(self, inversion: Inversion, progress: Progress | None = None) -> ReGANIEDetail:
-        return _without(super().consult(inversion), "vector")
-
-
-def _without(detail: ReGANIEDetail, *names: str) -> ReGANIEDetail:
-    nothing = {name: torch.zeros_like(getattr(detail.codes, name)) for name in names}
-    return replace(detail, codes=replace(detail.codes, **nothing))
-
-
-def rectified(rectifier: Rectifier, codes: Codes, before: Tensor, coarse: Tensor) -> Tensor:
-    """The coarse edit N x 3 x R x R with what it lacks; before: the unedited one N x 3 x S x S in [-1, 1]."""
-    coarse = coarse.clamp(-1, 1)  # as the distortion map saw it
-    after = resize(coarse, before.shape[-1])
-    way, fit = rectifier.movement(before, after)
-    return coarse + resize(rectifier(after, codes.carried(way, fit)), coarse.shape[-1])
+        detail = super().consult(inversion)
+        return replace(detail, overall=torch.zeros_like(detail.overall))

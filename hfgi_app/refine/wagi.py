@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hfgi_app.images import resize
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator
 from hfgi_app.networks.wagi import WaGI as Networks
-from hfgi_app.refine.base import Edit, Progress
+from hfgi_app.refine.base import Edit, Opened, Progress, follow
 from hfgi_app.types import Inversion, Method
 from hfgi_app.weights import load_strict, part
-
-
-@dataclass(frozen=True, eq=False)
-class WaGIDetail:
-    """The photo's distortion map and its coarse picture, 1 x 3 x S x S; the map is aligned to every edit anew."""
-
-    distortion: Tensor
-    before: Tensor
-
-    @property
-    def nbytes(self) -> int:
-        return self.before.nbytes  # the inversion holds the map as well
 
 
 class WaGI:
@@ -52,13 +38,10 @@ class WaGI:
         load_strict(self.wagi, part(tensors, "wavelet_fusion"), "the WaGI weights")
         channels_last(self.wagi).to(generator.const.device).eval().requires_grad_(False)
 
-    def consult(self, inversion: Inversion, progress: Progress | None = None) -> WaGIDetail:
-        side = inversion.distortion.shape[-1]
-        return WaGIDetail(inversion.distortion, resize(inversion.coarse.clamp(-1, 1), side))
+    def consult(self, inversion: Inversion, progress: Progress | None = None) -> Opened:
+        return Opened(inversion)
 
-    def render(self, detail: WaGIDetail, edit: Edit) -> Tensor:
-        edited = edit.coarse.clamp(-1, 1)
-        after = resize(edited, detail.before.shape[-1])
-        aligned = self.wagi.align(detail.distortion, detail.before, after)[0]
-        bands = self.wagi(resize(aligned, edited.shape[-1]), edited)
-        return self.generator.finish(edit.partial, edit.styles, bands=bands)
+    def render(self, detail: Opened, edit: Edit) -> Tensor:
+        followed = follow(self.wagi.following, detail.inversion, edit)
+        aligned, coarse = self.wagi.align(followed.following.distortion, followed.coarse), followed.coarse
+        return self.generator.finish(followed.partial, edit.styles, bands=self.wagi(aligned, coarse))

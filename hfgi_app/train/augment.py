@@ -62,12 +62,17 @@ def bend(pictures: Tensor, rng: torch.Generator, reach: float) -> Tensor:
     return F.grid_sample(pictures, grid.to(pictures.device), padding_mode="reflection", align_corners=True)
 
 
-def odd(pictures: Tensor, rng: torch.Generator, share: float) -> Tensor:
+def odd(pictures: Tensor, persons: Tensor, rng: torch.Generator, share: float) -> Tensor:
     """Make a share of the pictures unlike the training photos: another light, another background, a thing before the
-    face."""
+    face. persons: N x 1 x R x R in 0..1, where the pictures show a person."""
     kinds = torch.randint(4, (len(pictures),), generator=rng).tolist()
     hit = torch.rand(len(pictures), generator=rng) < share
-    options = (colour(pictures, rng, 0.4), gamma(pictures, rng), background(pictures, rng), occlude(pictures, rng))
+    options = (
+        colour(pictures, rng, 0.4),
+        gamma(pictures, rng),
+        background(pictures, persons, rng),
+        occlude(pictures, rng),
+    )
     return torch.stack([options[k][i] if hit[i] else pictures[i] for i, k in enumerate(kinds)])
 
 
@@ -77,24 +82,35 @@ def gamma(pictures: Tensor, rng: torch.Generator) -> Tensor:
     return ((pictures.clamp(-1, 1) + 1) / 2).clamp(min=1e-3).pow(exponent) * 2 - 1
 
 
-def background(pictures: Tensor, rng: torch.Generator) -> Tensor:
-    """Around the head, as FFHQ aligns it, a play of random colours instead of what was there."""
-    size = pictures.shape[-1]
-    head = ellipse(size, (0.5, 0.5), (0.36, 0.46)).to(pictures.device)
-    shoulders = ellipse(size, (0.5, 1.1), (0.55, 0.35)).to(pictures.device)
-    keep = torch.maximum(head, shoulders)
-    return keep * pictures + (1 - keep) * _clouds(pictures, rng, 4)
+def background(pictures: Tensor, persons: Tensor, rng: torch.Generator) -> Tensor:
+    """Behind the persons (N x 1 x R x R in 0..1) a play of random colours, large ones and small ones."""
+    behind = 0.75 * _clouds(pictures, rng, 4) + 0.25 * _clouds(pictures, rng, 24)
+    return persons * pictures + (1 - persons) * behind
 
 
 def occlude(pictures: Tensor, rng: torch.Generator) -> Tensor:
-    """A soft-edged blot, a tenth to a third of the side across, of random colours."""
+    """A soft-edged blot, a tenth to a third of the side across, of random colours; or a bar of one colour."""
     rows = []
+    bars = _bar(pictures, rng)
+    straight = torch.rand(len(pictures), generator=rng) < 0.5
     for picture in pictures:
         x, y, width, height = torch.rand(4, generator=rng).tolist()
         blot = ellipse(picture.shape[-1], (0.15 + 0.7 * x, 0.15 + 0.7 * y), (0.05 + 0.12 * width, 0.05 + 0.12 * height))
         blot = blot[0].to(picture.device)
         rows.append((1 - blot) * picture + blot * _clouds(picture[None], rng, 3)[0])
-    return torch.stack(rows)
+    return torch.where(straight[:, None, None, None].to(pictures.device), bars, torch.stack(rows))
+
+
+def _bar(pictures: Tensor, rng: torch.Generator) -> Tensor:
+    """With a bar of one colour, up to a fifth of the side thick and three quarters of it long, over each."""
+    count, side = len(pictures), pictures.shape[-1]
+    axis = (torch.arange(side) + 0.5) / side
+    x, y, angle, width, length = torch.rand(5, count, 1, 1, generator=rng)
+    right, down = axis[None, None, :] - (0.25 + 0.5 * x), axis[None, :, None] - (0.25 + 0.5 * y)
+    cos, sin = (torch.pi * angle).cos(), (torch.pi * angle).sin()
+    along, across = (cos * right + sin * down).abs(), (cos * down - sin * right).abs()
+    inside = ((along < 0.2 + 0.18 * length) & (across < 0.02 + 0.08 * width))[:, None].to(pictures.device)
+    return torch.where(inside, _uniform(pictures, rng, 3, -1, 1), pictures)
 
 
 def _clouds(pictures: Tensor, rng: torch.Generator, cells: int) -> Tensor:

@@ -50,7 +50,7 @@ def halves(pack: data.Pack) -> data.Pack:
     labels = {name: values[train] for name, values in pack.labels.items()}
     names = tuple(pack.names[index] for index in train.tolist())
     odd = torch.arange(len(train)) % 2 == 1
-    return data.Pack(pack.pictures[train], pack.sharp[train], odd, names, labels)
+    return data.Pack(pack.pictures[train], pack.persons[train], pack.sharp[train], odd, names, labels)
 
 
 @torch.no_grad()

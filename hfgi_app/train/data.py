@@ -1,6 +1,7 @@
 """Stage `data`: folders of aligned face pictures -> one pack that every other stage reads.
 
-A pack is an .npz: pictures uint8 N x S x S x 3, sharp and test as booleans N, names, and labels float32 N x K with NaN
+A pack is an .npz: pictures uint8 N x S x S x 3, persons uint8 N x S x S (255 where a person surely is, found by
+MediaPipe, so that no later stage needs it), sharp and test as booleans N, names, and labels float32 N x K with NaN
 where unknown. Pictures come from a folder's `labels.csv` (columns file, and where present split and native_crop_px;
 every column of numbers, or of exactly two words, becomes a label), else from every picture in it.
 """
@@ -21,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from hfgi_app import images
+from hfgi_app import face, images
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 TEST_SHARE = 0.1
@@ -39,9 +40,10 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """All pictures in memory: N x 3 x S x S uint8, channels last in memory."""
+    """All pictures in memory: N x 3 x S x S uint8, channels last in memory; persons N x 1 x S x S uint8."""
 
     pictures: Tensor
+    persons: Tensor
     sharp: Tensor
     test: Tensor
     names: tuple[str, ...]
@@ -62,6 +64,10 @@ class Pack:
     def batch(self, indices: Tensor, size: int, device: torch.device) -> Tensor:
         """float32 B x 3 x size x size in [-1, 1]; smaller sizes by area averaging."""
         return shrink(images.unpacked(self.pictures[indices].to(device)), size)
+
+    def people(self, indices: Tensor, size: int, device: torch.device) -> Tensor:
+        """float32 B x 1 x size x size in 0..1: how sure it is that a place shows the person."""
+        return shrink(self.persons[indices].to(device).float() / 255, size)
 
 
 def shrink(pictures: Tensor, size: int) -> Tensor:
@@ -101,11 +107,14 @@ def gather(folders: Iterable[Path], size: int) -> Pack:
         )
     if not any(entry.test for entry in found):
         found[-1] = replace(found[-1], test=True)
-    pictures = np.stack([_read(entry.path, size) for entry in tqdm(found, desc="data", unit="picture")])
+    pictures, persons = [], []
+    for entry in tqdm(found, desc="data", unit="picture"):
+        pictures.append(_read(entry.path, size))
+        persons.append(np.rint(255 * face.person(pictures[-1])).astype(np.uint8))
     sharp, test = (torch.tensor([getattr(entry, name) for entry in found]) for name in ("sharp", "test"))
     labels = {name: torch.from_numpy(values) for name, values in _labels(found).items()}
     names = tuple(entry.path.stem for entry in found)
-    return Pack(torch.from_numpy(pictures).permute(0, 3, 1, 2), sharp, test, names, labels)
+    return Pack(_planes(np.stack(pictures)), _planes(np.stack(persons)[..., None]), sharp, test, names, labels)
 
 
 def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
@@ -117,6 +126,7 @@ def make(folders: Iterable[Path], out: Path, size: int) -> Pack:
         np.savez(
             file,
             pictures=pack.pictures.permute(0, 2, 3, 1).numpy(),
+            persons=pack.persons[:, 0].numpy(),
             sharp=pack.sharp.numpy(),
             test=pack.test.numpy(),
             names=np.array(pack.names),
@@ -138,11 +148,11 @@ def load(path: Path) -> Pack:
 
 def _load(path: Path) -> Pack:
     with np.load(path) as arrays:
-        pictures = torch.from_numpy(arrays["pictures"]).permute(0, 3, 1, 2)
+        pictures, persons = _planes(arrays["pictures"]), _planes(arrays["persons"][..., None])
         sharp, test = (torch.from_numpy(arrays[key]) for key in ("sharp", "test"))
         keys = [key for key in arrays.files if key.startswith("label_")]
         labels = {key.removeprefix("label_"): torch.from_numpy(arrays[key]) for key in keys}
-        return Pack(pictures, sharp, test, tuple(str(name) for name in arrays["names"]), labels)
+        return Pack(pictures, persons, sharp, test, tuple(str(name) for name in arrays["names"]), labels)
 
 
 def _labelled(folder: Path, row: dict[str, str], size: int) -> Entry:
@@ -176,6 +186,11 @@ def _labels(found: list[Entry]) -> dict[str, NDArray[np.float32]]:
 
 def _is_test(name: str) -> bool:
     return int(hashlib.sha1(name.encode()).hexdigest(), 16) % 1000 < TEST_SHARE * 1000
+
+
+def _planes(pictures: NDArray[np.uint8]) -> Tensor:
+    """N x S x S x C -> N x C x S x S, channels last in memory."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
 def _read(path: Path, size: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.networks.ops import channels_last
 from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.train import augment, data, losses
-from hfgi_app.train.loop import Average, State, advance, load, low_precision, sheet
+from hfgi_app.train.loop import Average, Batch, State, advance, load, low_precision, sheet
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ class Trio:
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.seen = state["seen"]
 
-    def step(self, photos: Tensor, reals: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+    def step(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of generator, encoder and mapping, and of the discriminator where it is due."""
-        return _step(self, photos, reals, rng)
+        return _step(self, batch.photos, batch.reals, rng)
 
     def evaluate(self, pack: data.Pack, path: Path) -> dict[str, float]:
         """Test MAE and a sheet of the averaged weights."""

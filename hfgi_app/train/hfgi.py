@@ -6,8 +6,8 @@ known: the map of x is to be aligned to the coarse y, and the render must be y; 
 reconstruction. Of edits (steps between the codes of two photos, as StyleRes simulates them, or towards the mirror
 image, or along the run's sliders) both coarse pictures are known: the movement between them is learnt from these (the
 one must look like the other once carried along), alignment must keep most of the carried map, and the render must
-change where the face is as the coarse picture changes, stay the photo in the corners (from this stillness learns where
-to leave it alone), and be read by the encoder as the edited codes, the whole step of them.
+change where the face is as the coarse picture changes, stay the photo where it shows the person neither before nor
+after (stillness learns where that is), and be read by the encoder as the edited codes, the whole step of them.
 """
 
 from __future__ import annotations
@@ -20,57 +20,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfgi_app.images import resize
-from hfgi_app.networks.hfgi import (
-    Consultation,
-    ConsultationEncoder,
-    DistortionAlignment,
-    FaceMovement,
-    Stillness,
-    carry,
-    left_alone,
-)
-from hfgi_app.refine.base import Edit
-from hfgi_app.refine.hfgi import moved
-from hfgi_app.train import augment, data, losses, refiner
-from hfgi_app.train.loop import State, low_precision
+from hfgi_app.networks.follow import Follower
+from hfgi_app.networks.hfgi import Consultation, ConsultationEncoder, DistortionAlignment
+from hfgi_app.refine import base as refine
+from hfgi_app.refine.base import Edit, Followed
+from hfgi_app.train import augment, data, follow, losses, refiner
+from hfgi_app.train.loop import Batch, State, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
 
-STILL = 4.0
-"""How much a change of the corners counts beside one of the face that is not the edit's."""
-
 
 @dataclass(frozen=True)
-class Plan(refiner.Plan):
+class Plan(follow.Plan):
     """Sizes and weights of this stage."""
 
     learning_rate: float = 1.5e-3
     head_learning_rate: float = 7e-3
     decay_from: float = 0.35
-    movement_width: int = 24
-    stillness_width: int = 16
     alignment_widths: tuple[int, int, int, int] = (8, 16, 24, 32)
     consultation_widths: tuple[int, int, int] = (24, 32, 48)
     head_width: int = 64
     matching_weight: float = 1.0
-    movement_weight: float = 1.5
     alignment_weight: float = 3.0
     kept_weight: float = 0.5
-    missed_weight: float = 3.0
-    response_weight: float = 8.0
     adversarial_weight: float = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One pass of the method: the picture, the aligned map, the one before correction, and the map that the movement
-    alone carried; the loss of the movement."""
+    """One pass of the method: the picture, the aligned map, and what that was before correction."""
 
     picture: Tensor
     aligned: Tensor
-    kept: Tensor
-    carried: Tensor
-    movement: Tensor
+    followed: Followed
 
 
 class HFGILearner:
@@ -81,8 +63,7 @@ class HFGILearner:
     def __init__(self, plan: Plan, base: Base) -> None:
         self.plan = plan
         self.config: State = {
-            "movement": {"width": plan.movement_width, "finest": min(64, plan.size), "coarsest": min(16, plan.size)},
-            "stillness": {"width": plan.stillness_width, "size": min(64, plan.size)},
+            "following": follow.config(plan),
             "alignment": {"widths": plan.alignment_widths},
             "consultation": {
                 "features": base.features,
@@ -91,21 +72,16 @@ class HFGILearner:
                 "strides": strides(plan.size, base.generator_config.hook),
             },
         }
-        self.movement = FaceMovement(**self.config["movement"])
-        self.stillness = Stillness(**self.config["stillness"])
+        self.following = Follower(**self.config["following"])
         self.alignment = DistortionAlignment(**self.config["alignment"])
         self.consultation = ConsultationEncoder(**self.config["consultation"])
-        rest(self.movement, self.stillness, self.alignment)
+        follow.rest(self.following)
+        correct_nothing(self.alignment)
         with torch.no_grad():
             for head in (self.consultation.scale, self.consultation.shift):
                 head[-1].get_parameter("weight").mul_(0.1)
         self.networks = nn.ModuleDict(
-            {
-                "movement": self.movement,
-                "stillness": self.stillness,
-                "alignment": self.alignment,
-                "consultation": self.consultation,
-            }
+            {"following": self.following, "alignment": self.alignment, "consultation": self.consultation}
         )
 
     def heads(self) -> list[nn.Parameter]:
@@ -114,34 +90,31 @@ class HFGILearner:
     def render(self, base: Base, inversion: Inversion, edit: Edit) -> Tensor:
         return self.follow(base, inversion, edit).picture
 
-    def follow(self, base: Base, inversion: Inversion, edit: Edit) -> Pass:
-        """The refiner's render for a batch, with what happened on the way; the loss of the movement beside it."""
-        side = inversion.distortion.shape[-1]
-        before, after = (resize(coarse.float().clamp(-1, 1), side) for coarse in (inversion.coarse, edit.coarse))
-        carried, way, fit = moved(self.movement, inversion.distortion, before, after)
-        # Movement learns where things go from the coarse pictures alone; what still fits, from the render as well.
-        fixed = carry(inversion.distortion, way.detach()) * resize(fit, side)
-        kept = left_alone(self.stillness, fixed, inversion.distortion, before, after)
-        aligned = kept + self.alignment(kept, after).float()
+    def follow(self, base: Base, inversion: Inversion, edit: Edit, *, bent: bool = False) -> Pass:
+        """The refiner's render for a batch, with what happened on the way. bent: see `Follower`."""
+        followed = refine.follow(self.following, inversion, edit, bent=bent)
+        kept = followed.following.distortion
+        aligned = kept + self.alignment(kept, resize(followed.coarse, kept.shape[-1])).float()
         scale, shift = self.consultation(aligned)
-        picture = base.generator.finish(edit.partial, edit.styles, features=Consultation(scale, shift))
-        return Pass(picture, aligned, kept, carried, movement_loss(before, after, way))
+        picture = base.generator.finish(followed.partial, edit.styles, features=Consultation(scale, shift))
+        return Pass(picture, aligned, followed)
 
     def difference(self, made: Tensor, truth: Tensor) -> Tensor:
         """How unlike two pictures are."""
         return losses.multiscale_l1(made, truth)
 
-    def loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
-        half = len(photos) // 2
-        pair, edit = self._pair_loss(base, photos[half:], rng), self._edit_loss(base, photos[:half], rng)
+    def loss(self, base: Base, batch: Batch, rng: torch.Generator) -> Loss:
+        photos, persons, half = batch.photos, batch.persons, len(batch.photos) // 2
+        pair = self._pair_loss(base, photos[half:], persons[half:], rng)
+        edit = self._edit_loss(base, photos[:half], persons[:half], rng)
         return Loss(pair.total + edit.total, pair.values | edit.values, torch.cat((pair.fakes, edit.fakes)))
 
-    def _pair_loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
+    def _pair_loss(self, base: Base, photos: Tensor, persons: Tensor, rng: torch.Generator) -> Loss:
         plan = self.plan
-        before, after = bent_pairs(photos, rng)
+        before, after = bent_pairs(photos, persons, rng)
         with low_precision(base.device):
             first, second = base.invert(before), base.invert(after)
-            made = self.follow(base, first, base.edit(first, second.codes))
+            made = self.follow(base, first, base.edit(first, second.codes), bent=True)
             _, truth = base.critic(after)
             score, features = base.critic(made.picture)
         values = {
@@ -149,34 +122,39 @@ class HFGILearner:
             "alignment": F.l1_loss(made.aligned, second.distortion),
             "unaligned": F.l1_loss(first.distortion, second.distortion),
             "matching": losses.feature_distance(features, [level.detach() for level in truth]),
-            "carried": F.l1_loss(made.carried, second.distortion),
-            "pair_movement": made.movement,
+            "carried": F.l1_loss(follow.moved(first.distortion, made.followed), second.distortion),
+            "pair_movement": follow.movement_loss(made.followed),
         }
         total = (
             2 * values["pixels"]
             + plan.matching_weight * values["matching"]
             + plan.alignment_weight * (values["alignment"] + values["carried"])
-            + plan.movement_weight * made.movement
+            + plan.movement_weight * values["pair_movement"]
             + plan.adversarial_weight * losses.generator_loss(score)
         )
         return Loss(total, values, made.picture)
 
-    def _edit_loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
+    def _edit_loss(self, base: Base, photos: Tensor, persons: Tensor, rng: torch.Generator) -> Loss:
         plan = self.plan
+        photos = augment.odd(photos, persons, rng, 0.2)
         with low_precision(base.device):
             inversion, mirrored = base.invert(photos), base.invert(photos.flip(3))
             edit = base.edit(inversion, refiner.random_steps(base, inversion, mirrored, rng))
             made = self.follow(base, inversion, edit)
             score, _ = base.critic(made.picture)
+        following = made.followed.following
+        alone = follow.stays(persons, following.way)
         values = {
-            "movement": made.movement,
-            "response": response_loss(inversion, edit, made.picture),
-            "kept": F.l1_loss(made.aligned, made.kept.detach()),
+            "movement": follow.movement_loss(made.followed),
+            "stillness": follow.stillness_loss(following.stay, alone),
+            "response": follow.response_loss(inversion, edit, made.picture, alone),
+            "kept": F.l1_loss(made.aligned, following.distortion.detach()),
             "missed": refiner.missed_edit(base, edit, made.picture, rng),
             "adversarial": losses.generator_loss(score),
         }
         total = (
             plan.movement_weight * values["movement"]
+            + plan.stillness_weight * values["stillness"]
             + plan.response_weight * values["response"]
             + plan.kept_weight * values["kept"]
             + plan.missed_weight * values["missed"]
@@ -186,45 +164,10 @@ class HFGILearner:
 
 
 @torch.no_grad()
-def rest(movement: FaceMovement, stillness: Stillness, alignment: DistortionAlignment) -> None:
-    """Neither movement nor correction to begin with, and hardly anything left alone."""
-    for network in (movement, stillness):
-        for name in ("weight", "bias"):
-            network.layers[-1].get_parameter(name).zero_()
+def correct_nothing(alignment: DistortionAlignment) -> None:
+    """No correction to begin with."""
     for norm in ("1.res_layer.4", "1.shortcut_layer.1", "2.res_layer.4"):
         alignment.up[-1].get_parameter(f"{norm}.weight").zero_()
-
-
-def response_loss(inversion: Inversion, edit: Edit, picture: Tensor) -> Tensor:
-    """How far the face's low-pass change is from the coarse picture's, and how far the corners changed at all."""
-    size = picture.shape[-1] // 4
-    photos, before, after = (
-        F.adaptive_avg_pool2d(part.float(), size)
-        for part in (inversion.source, inversion.coarse.clamp(-1, 1), edit.coarse.clamp(-1, 1))
-    )
-    change = F.adaptive_avg_pool2d(picture.float(), size) - photos
-    face = losses.ellipse(size, (0.5, 0.55), (0.36, 0.48)).to(picture.device)  # the head, as FFHQ aligns it
-    face = face * losses.features_weight(size).to(picture.device)
-    follows = (face * (change - (after - before)).abs()).mean()
-    return follows + STILL * ((1 - face).clamp(min=0) * change.abs()).mean()
-
-
-def movement_loss(before: Tensor, after: Tensor, way: Tensor) -> Tensor:
-    """How unlike the edited picture the unedited one is once carried along, both N x 3 x S x S, tone apart and at
-    several scales; and how uneven the movement is."""
-    size = way.shape[-1]
-    then, now = (F.adaptive_avg_pool2d(picture, size) for picture in (before, after))
-    then, now = (_detail(picture) for picture in (carry(then, way), now))
-    unlike = losses.multiscale_l1(then, now, losses.features_weight(size).to(way.device))
-    uneven = (way.diff(dim=2).abs().mean() + way.diff(dim=3).abs().mean()) * size
-    return unlike + 0.02 * uneven + 0.2 * way.abs().mean()
-
-
-def _detail(picture: Tensor) -> Tensor:
-    """A picture without its tone: what changes within a quarter of the side."""
-    side = picture.shape[-1]
-    broad = F.interpolate(F.adaptive_avg_pool2d(picture, 8), size=(side, side), mode="bilinear", align_corners=False)
-    return picture - broad
 
 
 def strides(size: int, hook: int) -> tuple[int, int]:
@@ -240,10 +183,10 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
     refiner.train(pack, run, plan, device, HFGILearner)
 
 
-def bent_pairs(photos: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def bent_pairs(photos: Tensor, persons: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Photos, and the same photos after a known change of geometry: half unchanged, the others bent or moved; some
     unlike the photos that the encoder knows."""
-    photos = augment.odd(augment.colour(photos, rng, 0.15), rng, 0.15)
+    photos = augment.odd(augment.colour(photos, rng, 0.15), persons, rng, 0.4)
     kinds = torch.randint(4, (photos.shape[0],), generator=rng).tolist()
     bent, moved = augment.bend(photos, rng, 0.06), augment.move(photos, rng, 0.02, 0.03, 0.04)
     options = (photos, photos, bent, moved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,14 +36,28 @@ class Plan(Protocol):
     def seed(self) -> int: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a step learns from.
+
+    photos   N x 3 x S x S in [-1, 1]
+    persons  N x 1 x S x S in 0..1, how sure it is that a place of the photo shows the person
+    reals    N x 3 x S x S in [-1, 1], sharp photos for the discriminator
+    """
+
+    photos: Tensor
+    persons: Tensor
+    reals: Tensor
+
+
 class Trainer(Protocol):
     """Networks in training, `seen` pictures into their run."""
 
     seen: int
     device: torch.device
 
-    def step(self, photos: Tensor, reals: Tensor, rng: torch.Generator) -> Mapping[str, Tensor]:
-        """Learn from a batch of photos, and of sharp ones for the discriminator; returns values to log."""
+    def step(self, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+        """Learn from a batch; returns values to log."""
         ...
 
     def state(self) -> State:
@@ -60,11 +75,15 @@ def advance(trainer: Trainer, plan: Plan, pack: Pack, run: Path, name: str) -> N
     log = Log(run / "log.jsonl")
     rng = torch.Generator().manual_seed(plan.seed + trainer.seen)
     every, sharp = pack.indices(test=False), pack.indices(test=False, sharp=plan.size > 64)
+    where = plan.size, trainer.device
     next_save = trainer.seen + plan.save_every
     with tqdm(total=plan.pictures, initial=trainer.seen, desc=name, unit="picture") as bar:
         while trainer.seen < plan.pictures:
-            photos, reals = (_draw(pack, indices, plan, trainer.device, rng) for indices in (every, sharp))
-            log.add(plan.batch, trainer.step(photos, reals, rng))
+            chosen, clear = (rows[torch.randint(len(rows), (plan.batch,), generator=rng)] for rows in (every, sharp))
+            both = torch.cat((pack.batch(chosen, *where), pack.people(chosen, *where)), 1)
+            photos, persons = augment.flip(both, rng).split((3, 1), 1)
+            batch = Batch(photos, persons, augment.flip(pack.batch(clear, *where), rng))
+            log.add(plan.batch, trainer.step(batch, rng))
             trainer.seen += plan.batch
             bar.update(plan.batch)
             if trainer.seen >= min(next_save, plan.pictures):
@@ -72,11 +91,6 @@ def advance(trainer: Trainer, plan: Plan, pack: Pack, run: Path, name: str) -> N
                 save(run / f"{name}.pt", trainer.state())
                 figures = trainer.evaluate(pack, run / "sheets" / f"{name}-{trainer.seen:07d}.png")
                 log.write(stage=name, seen=trainer.seen, **figures)
-
-
-def _draw(pack: Pack, indices: Tensor, plan: Plan, device: torch.device, rng: torch.Generator) -> Tensor:
-    chosen = indices[torch.randint(len(indices), (plan.batch,), generator=rng)]
-    return augment.flip(pack.batch(chosen, plan.size, device), rng)
 
 
 class Average:

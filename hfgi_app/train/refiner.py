@@ -23,7 +23,7 @@ from hfgi_app.networks.stylegan2 import Generator, GeneratorConfig
 from hfgi_app.refine.base import Edit, invert
 from hfgi_app.train import augment, directions, losses
 from hfgi_app.train.data import Pack
-from hfgi_app.train.loop import Average, State, advance, freeze, load, low_precision, sheet
+from hfgi_app.train.loop import Average, Batch, State, advance, freeze, load, low_precision, sheet
 from hfgi_app.types import Inversion, Latents
 
 
@@ -108,8 +108,8 @@ class Learner(Protocol):
         """Parameters with an equalised learning rate: a step of theirs does far less than one of the others."""
         ...
 
-    def loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
-        """The method's losses on a batch of photos."""
+    def loss(self, base: Base, batch: Batch, rng: torch.Generator) -> Loss:
+        """The method's losses on a batch."""
         ...
 
     def render(self, base: Base, inversion: Inversion, edit: Edit) -> Tensor:
@@ -154,7 +154,7 @@ class Course:
         self.optimiser.load_state_dict(state["optimiser"])
         self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
-    def step(self, photos: Tensor, reals: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+    def step(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """One step of the method's networks, and of the discriminator where it is due."""
         plan, step = self.plan, self.seen // self.plan.batch
         remaining = (plan.pictures - self.seen) / (plan.pictures * (1 - plan.decay_from))
@@ -162,7 +162,7 @@ class Course:
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate * min(1.0, max(remaining, 0.02))
         self.base.critic.requires_grad_(False)
-        loss = self.learner.loss(self.base, photos, rng)
+        loss = self.learner.loss(self.base, batch, rng)
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()
         torch.nn.utils.clip_grad_norm_(self.learner.networks.parameters(), plan.gradient_norm)
@@ -170,7 +170,7 @@ class Course:
         self.average.update(self.learner.networks, plan.batch)
         self.base.critic.requires_grad_(True)
         if step % plan.critic_every == 0:
-            return loss.values | self._critic_step(reals, loss.fakes.detach(), rng, step)
+            return loss.values | self._critic_step(batch.reals, loss.fakes.detach(), rng, step)
         return loss.values
 
     def _critic_step(self, reals: Tensor, fakes: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:

@@ -10,13 +10,16 @@ look nothing like a photo's. Here X is always a photo, and always the truth; a t
   paper's synthetic picture, with detail. It is only ever the source of dI, never the truth: what the carrying did
   wrong, and how G's background drifts, is not learnt. So the paper's (X-X^, Y^, Y) is left out.
 
-In none of these must the picture follow an edit: the truth is always the photo that the distortion map came from, or
-nearly so. So a real edit of each photo is rendered too, and the encoder has to see it (`refiner.missed_edit`).
+Where both codes are there the spatial one can say all, and the global one would learn nothing: now and then the spatial
+one is left out. And in none of these must the picture follow an edit: the truth is always the photo that the distortion
+map came from, or nearly so. So a real edit of each photo is rendered too, and the encoder has to see it
+(`refiner.missed_edit`).
 
 Edits are steps between codes (`refiner.random_steps`) in place of DyStyle's. The paper's losses are L1, LPIPS on VGG16
 and a StyleGAN2 discriminator with R1, all of weight 1. Here L1 is taken at four scales; the features of the
 discriminator stand in for VGG's, which cannot be shipped; the discriminator goes on from the generator stage's with a
-small weight, since it is small itself. The movement learns as in stage `hfgi`, and begins with that where it has run.
+small weight, since it is small itself. Movement and stillness learn as in stage `hfgi`, and begin with that stage's
+where it has run.
 """
 
 from __future__ import annotations
@@ -28,35 +31,35 @@ import torch
 from torch import Tensor, nn
 
 from hfgi_app.images import resize
-from hfgi_app.networks.hfgi import carry
-from hfgi_app.networks.reganie import DEVIATION, Rectifier
-from hfgi_app.refine.base import Edit
-from hfgi_app.refine.reganie import rectified
-from hfgi_app.train import augment, data, losses, refiner
-from hfgi_app.train.hfgi import movement_loss, response_loss
-from hfgi_app.train.loop import State, load, low_precision
+from hfgi_app.networks.reganie import DEVIATION, SQUARE, Rectifier
+from hfgi_app.refine import base as refine
+from hfgi_app.refine.base import Edit, Followed
+from hfgi_app.train import augment, data, follow, losses, refiner
+from hfgi_app.train.loop import Batch, State, load, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
-from hfgi_app.weights import part
 
 
 @dataclass(frozen=True)
-class Plan(refiner.Plan):
-    """Sizes and weights of this stage. A batch has a third of each kind of triplet."""
+class Plan(follow.Plan):
+    """Sizes and weights of this stage. A batch has a third of each kind of triplet.
+
+    silent: share of the triplets without their spatial code, of which the global one has to make the best.
+    """
 
     batch: int = 6
     widths: tuple[int, int, int] = (24, 64, 96)
     dim: int = 256
-    movement_width: int = 24
+    learning_rate: float = 1e-3
+    silent: float = 0.15
     matching_weight: float = 1.0
     movement_weight: float = 3.0
-    missed_weight: float = 0.5
-    response_weight: float = 2.0
     adversarial_weight: float = 0.02
 
 
 class ReGANIELearner:
-    """The rectifying network in training. start: a checkpoint of stage `hfgi`, with whose movement it begins."""
+    """The rectifying network in training. start: a checkpoint of stage `hfgi`, whose movement and stillness it begins
+    with."""
 
     name = "reganie"
 
@@ -66,86 +69,85 @@ class ReGANIELearner:
             "rectifier": {
                 "widths": plan.widths,
                 "dim": plan.dim,
-                "movement_width": plan.movement_width,
-                "finest": min(64, plan.size),
-                "coarsest": min(16, plan.size),
+                **follow.config(plan),
             }
         }
         self.rectifier = Rectifier(**self.config["rectifier"])
         pass_through(self.rectifier)
-        if start is not None:
-            self.rectifier.movement.load_state_dict(part(start["average"], "movement"))
+        follow.begin(self.rectifier.following, start)
         self.networks = nn.ModuleDict({"rectifier": self.rectifier})
 
     def heads(self) -> list[nn.Parameter]:
         return []
 
     def render(self, base: Base, inversion: Inversion, edit: Edit) -> Tensor:
-        return self._rectified(inversion.distortion, inversion.coarse, edit.coarse)
+        return self._rectified(inversion, edit, torch.ones(1, 1, 1, 1, device=base.device))[0]
 
-    def loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
+    def loss(self, base: Base, batch: Batch, rng: torch.Generator) -> Loss:
         plan = self.plan
-        photos = augment.odd(augment.colour(photos, rng, 0.15), rng, 0.25)
+        photos = augment.odd(augment.colour(batch.photos, rng, 0.15), batch.persons, rng, 0.25)
         with low_precision(base.device):
             truth = base.invert(photos)
-            distortion, coarse = self._sources(base, truth, rng)
-            made = self._rectified(distortion, coarse, truth.coarse)
+            heard = (torch.rand(len(photos), 1, 1, 1, generator=rng) >= plan.silent).to(photos)
+            still = base.edit(truth, truth.codes)
+            made, _ = self._rectified(self._sources(base, truth, rng), still, heard, bent=True)
             _, expected = base.critic(photos)
             score, features = base.critic(made)
-        before, after = (_crop_sized(picture, photos) for picture in (coarse, truth.coarse))
-        way, _ = self.rectifier.movement(before, after)
-        some = _rows(truth, torch.arange(len(photos) // 3))
-        shown, edit = self._shown(base, some, rng)
+            some = _rows(truth, torch.arange(len(photos) // 3))
+            edit = self._edit(base, some, rng)
+            shown, followed = self._rectified(some, edit, torch.ones_like(heard[:1]))
+        following = followed.following
+        alone = follow.stays(batch.persons[: len(shown)], following.way)
         values = {
             "pixels": losses.multiscale_l1(made, photos),
             "matching": losses.feature_distance(features, [level.detach() for level in expected]),
-            "movement": movement_loss(before, after, way),
+            "movement": follow.movement_loss(followed),
+            "stillness": follow.stillness_loss(following.stay, alone),
             "missed": refiner.missed_edit(base, edit, shown, rng),
-            "response": response_loss(some, edit, shown),
+            "response": follow.response_loss(some, edit, shown, alone),
             "adversarial": losses.generator_loss(score),
         }
         total = (
             2 * values["pixels"]
             + plan.matching_weight * values["matching"]
             + plan.movement_weight * values["movement"]
+            + plan.stillness_weight * values["stillness"]
             + plan.missed_weight * values["missed"]
             + plan.response_weight * values["response"]
             + plan.adversarial_weight * values["adversarial"]
         )
         return Loss(total, values, made)
 
-    def _shown(self, base: Base, inversion: Inversion, rng: torch.Generator) -> tuple[Tensor, Edit]:
-        """Photos edited, as the refiner renders them."""
-        with low_precision(base.device):
-            mirrored = base.invert(inversion.source.flip(3))
-            edit = base.edit(inversion, refiner.random_steps(base, inversion, mirrored, rng))
-            return self.render(base, inversion, edit), edit
+    def _rectified(
+        self, inversion: Inversion, edit: Edit, heard: Tensor, *, bent: bool = False
+    ) -> tuple[Tensor, Followed]:
+        """The refiner's render for a batch, and what followed the edit. heard: N x 1 x 1 x 1, how much of the spatial
+        code; bent: see `Follower`."""
+        followed = refine.follow(self.rectifier.following, inversion, edit, bent=bent)
+        codes, kept, coarse = self.rectifier.distortion, followed.following.distortion, followed.coarse
+        spatial, overall = heard * codes.spatial(kept), codes.overall(inversion.distortion)
+        lacking = self.rectifier(resize(coarse, kept.shape[-1]), spatial, overall)
+        return coarse + resize(lacking, coarse.shape[-1]), followed
 
-    def _rectified(self, distortion: Tensor, before: Tensor, coarse: Tensor) -> Tensor:
-        codes = self.rectifier.distortion(distortion)
-        return rectified(self.rectifier, codes, _crop_sized(before, distortion), coarse.float())
+    def _edit(self, base: Base, inversion: Inversion, rng: torch.Generator) -> Edit:
+        mirrored = base.invert(inversion.source.flip(3))
+        return base.edit(inversion, refiner.random_steps(base, inversion, mirrored, rng))
 
     @torch.no_grad()
-    def _sources(self, base: Base, truth: Inversion, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Distortion maps and coarse pictures of what each photo was before: itself, bent or moved, or edited."""
+    def _sources(self, base: Base, truth: Inversion, rng: torch.Generator) -> Inversion:
+        """What each photo was before: itself, bent or moved, or edited."""
         same, warped, edited = (_rows(truth, rows) for rows in torch.arange(len(truth.source)).chunk(3))
         bent, moved = augment.bend(warped.source, rng, 0.06), augment.move(warped.source, rng, 0.02, 0.03, 0.04)
         choice = torch.rand(len(bent), 1, 1, 1, generator=rng).to(bent.device) < 0.5
         others = base.invert(torch.cat((torch.where(choice, bent, moved), self._edited(base, edited, rng))))
-        return torch.cat((same.distortion, others.distortion)), torch.cat((same.coarse, others.coarse))
+        return Inversion(
+            *(torch.cat((getattr(same, one.name), getattr(others, one.name))) for one in fields(Inversion))
+        )
 
     def _edited(self, base: Base, inversion: Inversion, rng: torch.Generator) -> Tensor:
         """The photos edited, their distortion maps carried along."""
-        mirrored = base.invert(inversion.source.flip(3))
-        coarse = base.edit(inversion, refiner.random_steps(base, inversion, mirrored, rng)).coarse
-        before, after = (_crop_sized(picture, inversion.source) for picture in (inversion.coarse, coarse))
-        way, fit = self.rectifier.movement(before, after)
-        detail = carry(inversion.distortion, way) * resize(fit, after.shape[-1])
-        return (after + detail).clamp(-1, 1)
-
-
-def _crop_sized(coarse: Tensor, crop: Tensor) -> Tensor:
-    return resize(coarse.float().clamp(-1, 1), crop.shape[-1])
+        followed = refine.follow(self.rectifier.following, inversion, self._edit(base, inversion, rng), bent=True)
+        return (followed.after + followed.following.distortion).clamp(-1, 1)
 
 
 def _rows(inversion: Inversion, rows: Tensor) -> Inversion:
@@ -154,26 +156,32 @@ def _rows(inversion: Inversion, rows: Tensor) -> Inversion:
 
 @torch.no_grad()
 def pass_through(rectifier: Rectifier) -> None:
-    """Let the network begin as the distortion map itself, nothing moved: the first three channels of the finest spatial
-    code are the map, and of the finest features they are one. Learning to copy would take most of a run."""
-    for name in ("weight", "bias"):
-        rectifier.movement.layers[-1].get_parameter(name).zero_()
-    first = rectifier.distortion.get_parameter("spatial.0.weight")
-    features, last = rectifier.blocks[-1].get_submodule("overall.conv"), rectifier.to_rgb
-    first[:3] = 0
+    """Let the network begin as the distortion map itself: the first channels of the spatial code are the
+    map, so are the first three of its finest modulation, and of the finest features they are one. Learning to copy
+    would take most of a run."""
+    encoder, features, last = rectifier.distortion, rectifier.blocks[-1].get_submodule("overall.conv"), rectifier.to_rgb
+    channels = 3 * SQUARE**2
+    encoder.lift.weight.zero_()
+    encoder.body[-1].get_parameter("weight").zero_()
+    finest = rectifier.spread[-1].get_parameter("weight")
+    finest[:channels] = 0
+    for channel in range(channels):
+        encoder.lift.weight[channel, channel] = 1
+        finest[channel, channel] = 1
     features.get_parameter("weight")[:3] = 0
     features.get_parameter("bias")[:3] = 1
     last.neutral[:3] = 0
     last.conv.weight.zero_()
     for channel in range(3):
-        first[channel, channel, 1, 1] = 1
         last.conv.weight[channel, channel, 1, 1] = DEVIATION
     last.conv.get_parameter("bias").zero_()
+    for name in ("weight", "bias"):
+        rectifier.to_tone.conv.get_parameter(name).zero_()
 
 
 def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
     """Train until `plan.pictures` pictures were seen; needs the generator stage's checkpoint of the same size, and
-    begins with the movement of the hfgi stage where that has run.
+    begins with movement and stillness of the hfgi stage where that has run.
 
     Raises FileNotFoundError where there is no generator.
     """

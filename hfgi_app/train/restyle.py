@@ -17,7 +17,7 @@ from hfgi_app.networks.e4e import E4EEncoder, EncoderConfig
 from hfgi_app.refine.base import Edit
 from hfgi_app.refine.restyle import refine
 from hfgi_app.train import augment, data, losses, refiner
-from hfgi_app.train.loop import State, low_precision
+from hfgi_app.train.loop import Batch, State, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
 
@@ -57,9 +57,9 @@ class ReStyleLearner:
         *_, (codes, _) = refine(base.generator, self.encoder, inversion)
         return base.edit(inversion, edit.edited + codes - inversion.codes).coarse
 
-    def loss(self, base: Base, photos: Tensor, rng: torch.Generator) -> Loss:
+    def loss(self, base: Base, batch: Batch, rng: torch.Generator) -> Loss:
         plan = self.plan
-        photos = augment.odd(augment.colour(photos, rng, 0.15), rng, 0.25)
+        photos = augment.odd(augment.colour(batch.photos, rng, 0.15), batch.persons, rng, 0.25)
         with low_precision(base.device):
             inversion = base.invert(photos)
             _, truth = base.critic(photos)

@@ -13,12 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hfgi_app.images import resize
-from hfgi_app.networks.hfgi import carry
 from hfgi_app.networks.wagi import WaGI
 from hfgi_app.networks.wavelets import high_bands
+from hfgi_app.refine import base as refine
 from hfgi_app.refine.base import Edit
-from hfgi_app.train import data, hfgi, losses, refiner
+from hfgi_app.train import data, follow, hfgi, losses, refiner
 from hfgi_app.train.hfgi import Pass
 from hfgi_app.train.loop import State, load
 from hfgi_app.train.refiner import Base
@@ -53,35 +52,30 @@ class WaGILearner(hfgi.HFGILearner):
             "wavelet_fusion": {
                 "size": base.generator_config.size,
                 "hook": base.generator_config.hook,
-                "movement": (plan.movement_width, min(16, plan.size), min(64, plan.size)),
-                "stillness": (plan.stillness_width, min(64, plan.size)),
+                **follow.config(plan),
                 "alignment": plan.alignment_widths,
                 "fusion": plan.fusion_widths,
             }
         }
         self.wagi = WaGI(**self.config["wavelet_fusion"])
-        hfgi.rest(self.wagi.movement, self.wagi.stillness, self.wagi.alignment)
+        follow.begin(self.wagi.following, start)
+        hfgi.correct_nothing(self.wagi.alignment)
         with torch.no_grad():
             for head in self.wagi.fusion.heads:
                 head.get_parameter("weight").mul_(0.1)
         if start is not None:
-            for network in ("movement", "stillness", "alignment"):
-                self.wagi.get_submodule(network).load_state_dict(part(start["average"], network))
+            self.wagi.alignment.load_state_dict(part(start["average"], "alignment"))
         self.networks = nn.ModuleDict({"wavelet_fusion": self.wagi})
 
     def heads(self) -> list[nn.Parameter]:
         return list(self.wagi.fusion.heads.parameters())
 
-    def follow(self, base: Base, inversion: Inversion, edit: Edit) -> Pass:
-        """The refiner's render for a batch, with what happened on the way; the loss of the movement beside it."""
-        distortion, edited = inversion.distortion, edit.coarse.float().clamp(-1, 1)
-        side = distortion.shape[-1]
-        before, after = (resize(coarse, side) for coarse in (inversion.coarse.float().clamp(-1, 1), edited))
-        aligned, kept, way, fit = self.wagi.align(distortion, before, after)
-        bands = self.wagi(resize(aligned, edited.shape[-1]), edited)
-        picture = base.generator.finish(edit.partial, edit.styles, bands=bands)
-        carried = carry(distortion, way) * resize(fit, side)
-        return Pass(picture, aligned, kept, carried, hfgi.movement_loss(before, after, way))
+    def follow(self, base: Base, inversion: Inversion, edit: Edit, *, bent: bool = False) -> Pass:
+        """The refiner's render for a batch, with what happened on the way. bent: see `Follower`."""
+        followed = refine.follow(self.wagi.following, inversion, edit, bent=bent)
+        aligned = self.wagi.align(followed.following.distortion, followed.coarse)
+        bands = self.wagi(aligned, followed.coarse)
+        return Pass(base.generator.finish(followed.partial, edit.styles, bands=bands), aligned, followed)
 
     def difference(self, made: Tensor, truth: Tensor) -> Tensor:
         return losses.multiscale_l1(made, truth) + self.wavelet_weight * wavelet_loss(made, truth)

@@ -3,6 +3,9 @@
 Contrastive like CLIP, but which caption is true of which picture is known here, for every pair: pairs are judged one by
 one (as in SigLIP, Zhai et al. 2023), and those that the labels leave open do not count. Half of the pictures are the
 generator's reconstructions of the others, for it is the generator's pictures that will be compared with words.
+
+Words that no picture of the pack shows together (bald women with glasses) would only ever be pushed away from pictures.
+So at last the phrases learn alone that what words say together is what they say one by one, added up.
 """
 
 from __future__ import annotations
@@ -27,10 +30,13 @@ from hfgi_app.train.captions import Trait
 from hfgi_app.train.directions import encode
 from hfgi_app.train.loop import Average, Log, State, load, low_precision, save
 
+PHRASES = 64
+"""In a step that is about phrases alone."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes and schedule of this stage; lengths count pictures."""
+    """Sizes and schedule of this stage; lengths count pictures, those of the phrases alone steps."""
 
     size: int = 128
     pictures: int = 60_000
@@ -38,6 +44,8 @@ class Plan:
     learning_rate: float = 1.5e-3
     half_life: float = 4_000
     save_every: int = 6_400
+    phrase_steps: int = 2_000
+    phrase_learning_rate: float = 1e-3
     seed: int = 0
 
 
@@ -96,12 +104,13 @@ class Learner:
         names = [trait.name for trait in traits]
         self.opposites = {k: names.index(trait.opposite) for k, trait in enumerate(traits) if trait.opposite in names}
         self.draw = random.Random(plan.seed)
-        self.seen = 0
+        self.seen, self.added_up = 0, False
 
     def state(self) -> State:
         """Everything needed to go on."""
         return {
             "seen": self.seen,
+            "added_up": self.added_up,
             "config": asdict(self.config),
             "model": self.model.state_dict(),
             "average": self.average.tensors,
@@ -113,7 +122,7 @@ class Learner:
         self.model.load_state_dict(state["model"])
         self.average.tensors = {name: tensor.to(self.device) for name, tensor in state["average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
-        self.seen = state["seen"]
+        self.seen, self.added_up = state["seen"], state["added_up"]
         self.draw.seed(self.plan.seed + self.seen)
 
     def step(self, pictures: Tensor, truth: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
@@ -132,8 +141,44 @@ class Learner:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.average.update(self.model, self.plan.batch)
-        self.seen += self.plan.batch
+        self.seen, self.added_up = self.seen + self.plan.batch, False
         return {"loss": loss}
+
+    def add_up(self) -> None:
+        """The phrases alone, from the averaged weights: what says one thing stays where it is, and what says several
+        comes to lie where the sum of what each adds to a plain face does."""
+        plan, model, words = self.plan, self.model, self.averaged()
+        model.load_state_dict(self.average.tensors)
+        plain, *alone = (words.text(phrase) for phrase in (captions.NOUNS[0], *(one.example for one in self.traits)))
+        added = torch.stack(alone) - plain
+        learning = [model.tokens, model.words, model.words_out]
+        parameters = [model.places, *(parameter for part in learning for parameter in part.parameters())]
+        optimiser = torch.optim.Adam(parameters, fused=True)
+        for step in tqdm(range(plan.phrase_steps), desc="phrases", unit="step"):
+            for group in optimiser.param_groups:
+                group["lr"] = plan.phrase_learning_rate * (1 - step / plan.phrase_steps)
+            lines = [self._consistent(self.draw.randint(1, 5)) for _ in range(PHRASES)]
+            said = (captions.phrase([self.traits[trait] for trait in line], self.draw) for line in lines)
+            read = tokens([self.draw.choice(TEMPLATES).format(phrase) for phrase in said], self.config)
+            with torch.no_grad():
+                single = words.network.text(read)
+            sums = torch.stack([plain + added[line].sum(0) for line in lines])
+            one = torch.tensor([len(line) == 1 for line in lines])[:, None]
+            wanted = torch.where(one, single, F.normalize(sums, dim=1)).to(self.device)
+            optimiser.zero_grad(set_to_none=True)
+            (model.text(read.to(self.device)) - wanted).square().sum(1).mean().backward()
+            optimiser.step()
+        self.average.tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.added_up = True
+
+    def _consistent(self, count: int) -> list[int]:
+        """So many traits, none the opposite of another."""
+        order = self.draw.sample(range(len(self.traits)), len(self.traits))
+        line: list[int] = []
+        for trait in order:
+            if not any(self.opposites.get(one) == trait or self.opposites.get(trait) == one for one in line):
+                line.append(trait)
+        return line[:count]
 
     def averaged(self) -> SmallWords:
         """The model as it will be shipped."""
@@ -193,6 +238,10 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
                 next_save += plan.save_every
                 save(run / "words.pt", learner.state())
                 log.write(stage="words", seen=learner.seen, **separation(learner.averaged(), unseen, traits))
+    if not learner.added_up:
+        learner.add_up()
+        save(run / "words.pt", learner.state())
+        log.write(stage="words", seen=learner.seen, **separation(learner.averaged(), unseen, traits))
 
 
 def vocabulary(traits: Sequence[Trait]) -> tuple[str, ...]:

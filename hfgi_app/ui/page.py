@@ -164,9 +164,9 @@ def _example(index: int, name: str, path: Path) -> str:
 
 
 def _welcome(sliders: list[Slider], examples: dict[str, Path]) -> dict[str, Any] | None:
-    """What the page opens on: the largest example, a good way along the first slider."""
+    """What the page opens on: the largest example, a good way down the first slider (younger: cleaner than older)."""
     if not examples:
         return None
     largest = max(examples, key=lambda name: images.read(examples[name]).size)
-    recipe = EditRecipe(((sliders[0].name, 0.6 * sliders[0].high),)) if sliders else EditRecipe()
+    recipe = EditRecipe(((sliders[0].name, 0.6 * sliders[0].low),)) if sliders else EditRecipe()
     return {"example": largest, "recipe": json.loads(recipe.to_json())}

@@ -66,11 +66,17 @@ def widths(config: GeneratorConfig) -> tuple[int, ...]:
 def direction(relevance: Relevance, neutral: Tensor, target: Tensor, beta: float | None) -> Direction:
     """From two unit vectors E of phrases; without beta the `KEPT` most relevant channels move.
 
+    As published, the way is the difference of the two; but where the matrix is our own, what leads away from the
+    neutral phrase itself is left out: every target has it, and the more of it the more it says.
+
     Raises RecipeError where the phrases mean the same to the text model, or beta leaves no channel.
     """
     if float((target - neutral).norm()) < 1e-4:
         raise RecipeError("To the text model both sides of the prompt say the same; write another target.")
-    text = F.normalize(target - neutral, dim=0)
+    text = target - neutral
+    if not relevance.published:
+        text = text - (text @ neutral) * neutral
+    text = F.normalize(text, dim=0)
     scores = relevance.matrix @ text
     strictest = float(scores.abs().max())
     if strictest < 1e-6:
