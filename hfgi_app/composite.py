@@ -44,6 +44,8 @@ FEATHER = 0.1
 """Width of the crop's soft rim, in crop sides: far from the face, wide enough that no light or colour shows a step."""
 SHOULDERS = 0.72
 """From here down, in crop sides, not the background but clothes come to light, which nobody has seen."""
+UNSURE = 0.2
+"""A mask that changes by less, of 1, changes by chance."""
 TOUCH = 0.02
 """How softly what may change around the person ends, in crop sides; and half of how far it reaches."""
 
@@ -176,7 +178,8 @@ class Canvas:
             return rim, None
         photo, before, after = (_fitted(mask, size) for mask in (self.scene.person, self.scene.coarse, person))
         within = rim * _softened(_grown(np.maximum(photo, after)))
-        left = np.clip(_grown(before) - _grown(after), 0, 1) * (np.arange(size) < SHOULDERS * size)[:, None]
+        gone = _grown(np.clip((before - after - UNSURE) / (1 - 2 * UNSURE), 0, 1).astype(np.float32))
+        left = gone * (1 - after) * (np.arange(size) < SHOULDERS * size)[:, None]
         bare = within * _softened(left.astype(np.float32))
         return within, bare if bare.max() > 0 else None
 
