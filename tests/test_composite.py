@@ -228,6 +228,11 @@ def test_what_a_moved_head_uncovers_shows_the_background():
     assert np.abs(moved[75:120, 135:143] - 120).max() <= 3
     assert np.array_equal(moved[75:120, 95:105], photo[75:120, 95:105])
     assert np.array_equal(moved[150:, :], photo[150:, :])  # what comes to light down there is not known
+    tinted = coarse + torch.tensor([-0.3, 0.0, 0.3]).reshape(1, 3, 1, 1)
+    fringe = canvas.blend(tinted, coarse, 1.0, half(16)).astype(int)
+    assert (
+        np.abs(fringe[95:105, 126:143] - 120).max(axis=2).mean(axis=0).max() <= 6
+    )  # to a twentieth of a side from them
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3])
