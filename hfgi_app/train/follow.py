@@ -3,6 +3,7 @@ a render to follow an edit where the person is and nowhere else."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,14 +14,15 @@ from hfgi_app.images import resize
 from hfgi_app.networks.follow import Follower, carry
 from hfgi_app.refine.base import Edit, Followed
 from hfgi_app.train import losses, refiner
-from hfgi_app.train.loop import State
+from hfgi_app.train.loop import Batch, State
+from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
 from hfgi_app.weights import part
 
+PartLoss = Callable[[Base, Tensor, Tensor, torch.Generator], Loss]
+"""Of the photos N x 3 x S x S and the persons N x 1 x S x S of half a batch."""
 STILL = 8.0
 """How much a change of the background counts beside one of the face that is not the edit's."""
-
-
 ALONE = 4.0
 """How much a place where the photo is to stay counts in learning where that is."""
 
@@ -90,6 +92,14 @@ def response_loss(inversion: Inversion, edit: Edit, picture: Tensor, alone: Tens
     alone = resize(alone, size)
     follows = (face * (1 - alone) * (change - (after - before)).abs()).mean()
     return follows + STILL * (alone * change.abs()).mean()
+
+
+def halves(pair: PartLoss, edit: PartLoss, base: Base, batch: Batch, rng: torch.Generator) -> Loss:
+    """Half of a batch as pairs whose truth is known, half as edits."""
+    photos, persons, half = batch.photos, batch.persons, len(batch.photos) // 2
+    known = pair(base, photos[half:], persons[half:], rng)
+    edited = edit(base, photos[:half], persons[:half], rng)
+    return Loss(known.total + edited.total, known.values | edited.values, torch.cat((known.fakes, edited.fakes)))
 
 
 def moved(distortion: Tensor, followed: Followed) -> Tensor:

@@ -104,10 +104,7 @@ class HFGILearner:
         return losses.multiscale_l1(made, truth)
 
     def loss(self, base: Base, batch: Batch, rng: torch.Generator) -> Loss:
-        photos, persons, half = batch.photos, batch.persons, len(batch.photos) // 2
-        pair = self._pair_loss(base, photos[half:], persons[half:], rng)
-        edit = self._edit_loss(base, photos[:half], persons[:half], rng)
-        return Loss(pair.total + edit.total, pair.values | edit.values, torch.cat((pair.fakes, edit.fakes)))
+        return follow.halves(self._pair_loss, self._edit_loss, base, batch, rng)
 
     def _pair_loss(self, base: Base, photos: Tensor, persons: Tensor, rng: torch.Generator) -> Loss:
         plan = self.plan
