@@ -21,7 +21,7 @@ from hfgi_app.evaluate.photos import Faces
 from hfgi_app.evaluate.report import Rebuilt
 from hfgi_app.evaluate.shape import Shapes, angles, frontal
 from hfgi_app.evaluate.summary import Seen, Shot
-from hfgi_app.networks.hfgi import carry
+from hfgi_app.networks.follow import carry
 from hfgi_app.types import Method
 
 ASSETS = Path(__file__).parent.parent / "assets"

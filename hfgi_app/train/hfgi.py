@@ -34,6 +34,7 @@ from hfgi_app.types import Inversion
 class Plan(follow.Plan):
     """Sizes and weights of this stage."""
 
+    pictures: int = 40_000
     learning_rate: float = 1.5e-3
     head_learning_rate: float = 7e-3
     decay_from: float = 0.35

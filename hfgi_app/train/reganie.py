@@ -47,6 +47,7 @@ class Plan(follow.Plan):
     silent: share of the triplets without their spatial code, of which the global one has to make the best.
     """
 
+    pictures: int = 15_000
     batch: int = 6
     widths: tuple[int, int, int] = (24, 64, 96)
     dim: int = 256

@@ -37,7 +37,7 @@ from hfgi_app.types import Inversion, Latents
 class Plan(follow.Plan):
     """Sizes and weights of this stage."""
 
-    pictures: int = 4_000
+    pictures: int = 16_000
     width: int = 48
     learning_rate: float = 1e-3
     matching_weight: float = 1.0

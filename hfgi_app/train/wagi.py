@@ -33,7 +33,7 @@ class Plan(hfgi.Plan):
         coarse pictures, where the pixel loss's is 3.4 times as long).
     """
 
-    pictures: int = 3_000
+    pictures: int = 10_000
     fusion_widths: tuple[int, ...] = (24, 32, 48, 48, 48)
     wavelet_weight: float = 3.4
 
