@@ -100,8 +100,8 @@ def test_the_page_opens_on_an_edited_example(tab):
     assert tab.is_visible("text=Drag a slider, or open your own photo.")
     assert tab.is_visible("text=Photos stay in memory")
     assert tab.is_visible("text=Adds light instead of age")
-    assert tab.input_value(f'{RED} input[type="text"]') == "+3.0"
-    assert np.abs(centre(tab) - (90 + 30, 100, 80)).max() < 8
+    assert tab.input_value(f'{RED} input[type="text"]') == "\u22123.0"
+    assert np.abs(centre(tab) - (90 - 30, 100, 80)).max() < 8
 
 
 def test_every_control_has_a_name_and_the_keyboard_moves_sliders(page):
