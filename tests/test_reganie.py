@@ -11,42 +11,18 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from training import CPU, FOLLOWING, SIZE, gathered, log, run_of
 
 from hfgi_app import images, weights
 from hfgi_app.models import Models
 from hfgi_app.networks.reganie import GlobalLayer, Rectifier, SpatialLayer
 from hfgi_app.refine.base import Edit
 from hfgi_app.refine.reganie import GlobalReGANIE, ReGANIE, SpatialReGANIE
-from hfgi_app.train import data, export, generator, refiner, reganie
+from hfgi_app.train import data, export, refiner, reganie
 from hfgi_app.train.loop import load
 from hfgi_app.types import Inversion, Latents
 
-CPU = torch.device("cpu")
-SIZE = 32
-BASE = generator.Plan(
-    size=SIZE,
-    pictures=4,
-    dim=8,
-    channels=(8, 8, 8, 6, 4),
-    encoder_widths=(4, 4, 4, 6, 8),
-    head_width=4,
-    base_width=6,
-    critic_channels=(8, 8, 8, 6, 4),
-    save_every=4,
-)
-PLAN = reganie.Plan(
-    size=SIZE,
-    pictures=12,
-    batch=3,
-    widths=(4, 5, 48),
-    dim=6,
-    movement_width=4,
-    stillness_width=4,
-    critic_channels=BASE.critic_channels,
-    critic_every=1,
-    r1_every=2,
-    save_every=9,
-)
+PLAN = reganie.Plan(**FOLLOWING | {"batch": 3, "save_every": 9}, widths=(4, 5, 48), dim=6)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -181,19 +157,12 @@ def test_weights_come_back_from_a_file(models: Models, inversion: Inversion, tmp
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> data.Pack:
-    folder = tmp_path_factory.mktemp("pictures")
-    (folder / "faces").mkdir()
-    for number in range(8):
-        images.write(folder / "faces" / f"face{number}.png", tiny.photo(SIZE, SIZE, seed=number))
-    return data.make([folder / "faces"], folder / "pack.npz", SIZE)
+    return gathered(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
 def run(pack: data.Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    generator.train(pack, folder, BASE, CPU)
-    reganie.train(pack, folder, PLAN, CPU)
-    return folder
+    return run_of(reganie, PLAN, pack, tmp_path_factory.mktemp("run"))
 
 
 def course(run: Path) -> refiner.Course:
@@ -209,8 +178,7 @@ def test_the_stage_trains_every_part_logs_and_shows(run: Path) -> None:
     unmoved = [name for name, value in state["learners"].items() if torch.equal(value, fresh[name])]
     assert unmoved == []
     assert all(value.isfinite().all() for value in state["learners"].values())
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    mine = [line for line in lines if line["stage"] == "reganie"]
+    mine = [line for line in log(run) if line["stage"] == "reganie"]
     assert [line["seen"] for line in mine] == [9, 12]
     assert {"test_mae", "coarse_mae", "pixels", "matching", "movement", "stillness", "missed"} <= mine[0].keys()
     with Image.open(run / "sheets" / "reganie-0000012.png") as sheet:

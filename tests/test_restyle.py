@@ -9,7 +9,7 @@ import tiny
 import torch
 from test_refine import edit
 from torch import Tensor
-from training import CPU, PLAN, SIZE, check_export, gathered, log, run_of, same
+from training import CPU, METHOD, SIZE, check_export, gathered, log, run_of, same
 
 from hfgi_app.images import resize, to_tensor
 from hfgi_app.models import Models
@@ -19,18 +19,7 @@ from hfgi_app.train import data, refiner, restyle
 from hfgi_app.train.loop import load
 from hfgi_app.types import Inversion, Latents
 
-ITERATIVE = restyle.Plan(
-    size=SIZE,
-    pictures=12,
-    batch=4,
-    widths=(4, 4, 4, 6, 8),
-    units=(1, 1, 1, 1),
-    head_width=4,
-    critic_channels=PLAN.critic_channels,
-    critic_every=1,
-    r1_every=2,
-    save_every=8,
-)
+ITERATIVE = restyle.Plan(**METHOD, widths=(4, 4, 4, 6, 8), units=(1, 1, 1, 1), head_width=4)
 
 
 @pytest.fixture(scope="module")

@@ -9,24 +9,13 @@ import pytest
 import tiny
 import torch
 from PIL import Image
-from training import CPU, PLAN, SIZE, check_export, gathered, log, run_of, same
+from training import CPU, FOLLOWING, SIZE, check_export, gathered, log, run_of, same
 
 from hfgi_app.models import Models, embedded_tensors
 from hfgi_app.train import data, refiner, styleres
 from hfgi_app.train.loop import load
 
-RESIDUALS = styleres.Plan(
-    size=SIZE,
-    pictures=12,
-    batch=4,
-    width=6,
-    movement_width=4,
-    stillness_width=4,
-    critic_channels=PLAN.critic_channels,
-    critic_every=1,
-    r1_every=2,
-    save_every=8,
-)
+RESIDUALS = styleres.Plan(**FOLLOWING, width=6)
 
 
 @pytest.fixture(scope="module")

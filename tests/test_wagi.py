@@ -10,7 +10,7 @@ import tiny
 import torch
 from test_refine import edit
 from torch import Tensor
-from training import CONSULT, CPU, SIZE, check_export, gathered, log, run_of, same
+from training import CONSULT, CPU, FOLLOWING, SIZE, check_export, gathered, log, run_of, same
 
 from hfgi_app.images import to_tensor
 from hfgi_app.models import Models
@@ -20,7 +20,8 @@ from hfgi_app.train import data, hfgi, refiner, wagi
 from hfgi_app.train.loop import load
 
 WAVELETS = wagi.Plan(
-    **{name: value for name, value in vars(CONSULT).items() if name not in ("consultation_widths", "head_width")},
+    **FOLLOWING,
+    alignment_widths=(4, 4, 4, 4),
     fusion_widths=(4, 4, 5),
 )
 

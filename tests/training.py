@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tiny
@@ -36,19 +37,23 @@ PLAN = generator.Plan(
     adversarial_from=4,
     save_every=8,
 )
+METHOD: dict[str, Any] = {
+    "size": SIZE,
+    "pictures": 12,
+    "batch": 4,
+    "critic_channels": PLAN.critic_channels,
+    "critic_every": 1,
+    "r1_every": 2,
+    "save_every": 8,
+}
+"""Of every refinement method's tiny plan."""
+FOLLOWING: dict[str, Any] = METHOD | {"movement_width": 4, "stillness_width": 4}
+"""And of those that follow edits."""
 CONSULT = hfgi.Plan(
-    size=SIZE,
-    pictures=12,
-    batch=4,
+    **FOLLOWING,
     alignment_widths=(4, 4, 4, 4),
     consultation_widths=(2, 4, 4),
     head_width=4,
-    movement_width=4,
-    stillness_width=4,
-    critic_channels=PLAN.critic_channels,
-    critic_every=1,
-    r1_every=2,
-    save_every=8,
 )
 
 

@@ -9,30 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hfgi_app.networks.ops import resized
 from hfgi_app.networks.stylegan2 import Partial
 
 
 class FaceMovement(nn.Module):
-    """Not in the paper: coarse pictures before and after an edit -> the distortion map carried along with the face.
+    """Coarse pictures before and after an edit -> where the edit moved what.
 
-    ADA sees the edited picture alone and has to guess from the map where the face was; a small one learns to copy.
-    Both coarse pictures are known, so a pyramid of optical flow finds the movement (as SPyNet, Ranjan & Black 2017),
-    one small network serving all levels from `coarsest` pixels up to `finest`; beside it `fit`, how much of the detail
-    still belongs where it arrives.
+    HFGI's ADA sees the edited picture alone and has to guess from the map where the face was; a small one learns to
+    copy. Both coarse pictures are known, so a pyramid of optical flow finds the movement (as SPyNet, Ranjan & Black
+    2017), one small network serving all levels from `coarsest` pixels up to `finest`; beside it `fit`, how much of the
+    detail still belongs where it arrives.
     """
 
     def __init__(self, width: int = 24, coarsest: int = 16, finest: int = 64) -> None:
         super().__init__()
         self.sizes = tuple(2**level for level in range(coarsest.bit_length() - 1, finest.bit_length()))
-        self.layers = nn.Sequential(
-            nn.Conv2d(8, width, 3, 1, 1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 3, 3, 1, 1),
-        )
+        self.layers = _dilated(8, width, 3, (1, 2, 2))
 
     def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Both N x 3 x S x S in [-1, 1] -> way N x 2 x s x s, from each point of the edited face to where it was, in
@@ -49,7 +42,7 @@ class FaceMovement(nn.Module):
 
 
 class Stillness(nn.Module):
-    """Not in the paper: the map and both coarse pictures -> where the photo stays as it is, whatever the edit.
+    """The distortion map and both coarse pictures -> where the photo stays as it is, whatever the edit.
 
     A code that ages a face shifts the light behind it too, and a carried map brings back what the code had lost, not
     what the edit changed by the way. There the generator goes on from its unedited features.
@@ -58,17 +51,7 @@ class Stillness(nn.Module):
     def __init__(self, width: int = 16, size: int = 64) -> None:
         super().__init__()
         self.size = size
-        self.layers = nn.Sequential(
-            nn.Conv2d(9, width, 3, 1, 1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 2, dilation=2),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 4, dilation=4),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 3, 1, 8, dilation=8),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 1, 3, 1, 1),
-        )
+        self.layers = _dilated(9, width, 1, (1, 2, 4, 8))
 
     def forward(self, distortion: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """All N x 3 x S x S -> N x 1 x s x s in 0..1."""
@@ -135,6 +118,9 @@ def carry(picture: Tensor, way: Tensor) -> Tensor:
     return F.grid_sample(picture.float(), grid, padding_mode="border", align_corners=False)
 
 
-def resized(picture: Tensor, side: int) -> Tensor:
-    """Bilinear, to side x side."""
-    return F.interpolate(picture, size=(side, side), mode="bilinear", align_corners=False)
+def _dilated(in_channels: int, width: int, out_channels: int, dilations: tuple[int, ...]) -> nn.Sequential:
+    """3 x 3 convolutions of these dilations, each with a leaky ReLU, and one without either."""
+    layers: list[nn.Module] = []
+    for channels, dilation in zip((in_channels, *(width for _ in dilations[1:])), dilations, strict=True):
+        layers += [nn.Conv2d(channels, width, 3, 1, dilation, dilation=dilation), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(width, out_channels, 3, 1, 1))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfgi_app.networks.irse import ResidualUnit, stage, stem
-from hfgi_app.networks.ops import EqualConv2d, ScaledLeakyReLU
+from hfgi_app.networks.ops import EqualConv2d, ScaledLeakyReLU, resized
 
 
 class DistortionAlignment(nn.Module):
@@ -40,7 +39,7 @@ class DistortionAlignment(nn.Module):
         x = skips.pop()
         for up in self.up:
             skip = skips.pop()
-            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = resized(x, skip.shape[-1])
             x = up(torch.cat((x, skip), 1))
         return x
 

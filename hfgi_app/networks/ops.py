@@ -74,3 +74,8 @@ def blur(x: Tensor, *, pad: int, gain: float = 1.0, stride: int = 1) -> Tensor:
 def upsample(x: Tensor) -> Tensor:
     """N x C x H x W -> N x C x 2H x 2W, zeros beyond the border: the RGB skip's up-sampling (StyleGAN2, figure 7)."""
     return F.conv_transpose2d(x, _taps(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+
+
+def resized(x: Tensor, side: int) -> Tensor:
+    """N x C x H x W -> N x C x side x side, bilinear, corners not aligned: networks know nothing of `images.resize`."""
+    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)

@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hfgi_app.networks.follow import Follower, resized
+from hfgi_app.networks.follow import Follower
+from hfgi_app.networks.ops import resized
 
 DEVIATION = 0.15
 """Of a distortion map, about: codes have unit size."""

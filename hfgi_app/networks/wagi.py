@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hfgi_app.networks.follow import Follower, resized
+from hfgi_app.networks.follow import Follower
 from hfgi_app.networks.hfgi import DistortionAlignment
-from hfgi_app.networks.ops import EqualConv2d
+from hfgi_app.networks.ops import EqualConv2d, resized
 from hfgi_app.networks.styleres import ResidualLayer
 from hfgi_app.networks.wavelets import haar, inverse_haar
 

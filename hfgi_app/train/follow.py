@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,9 @@ from hfgi_app.images import resize
 from hfgi_app.networks.follow import Follower, carry
 from hfgi_app.refine.base import Edit, Followed
 from hfgi_app.train import losses, refiner
-from hfgi_app.train.loop import Batch, State
-from hfgi_app.train.refiner import Base, Loss
+from hfgi_app.train.data import Pack
+from hfgi_app.train.loop import Batch, State, load
+from hfgi_app.train.refiner import AnyPlan, Base, Learner, Loss
 from hfgi_app.types import Inversion
 from hfgi_app.weights import part
 
@@ -126,6 +128,17 @@ def unlike(before: Tensor, after: Tensor, way: Tensor) -> Tensor:
 
 def _detail(picture: Tensor) -> Tensor:
     """A picture without its tone: what changes within a quarter of the side."""
-    side = picture.shape[-1]
-    broad = F.interpolate(F.adaptive_avg_pool2d(picture, 8), size=(side, side), mode="bilinear", align_corners=False)
-    return picture - broad
+    return picture - resize(F.adaptive_avg_pool2d(picture, 8), picture.shape[-1])
+
+
+def train(
+    pack: Pack,
+    run: Path,
+    plan: AnyPlan,
+    device: torch.device,
+    build: Callable[[AnyPlan, Base, State | None], Learner],
+) -> None:
+    """As `refiner.train`, for a stage that begins with what the hfgi stage of the run has learnt, where that has run:
+    build gets its checkpoint too."""
+    start = load(run / "hfgi.pt")
+    refiner.train(pack, run, plan, device, lambda plan, base: build(plan, base, start))

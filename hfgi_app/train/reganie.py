@@ -35,7 +35,7 @@ from hfgi_app.networks.reganie import DEVIATION, SQUARE, Rectifier
 from hfgi_app.refine import base as refine
 from hfgi_app.refine.base import Edit, Followed
 from hfgi_app.train import augment, data, follow, losses, refiner
-from hfgi_app.train.loop import Batch, State, load, low_precision
+from hfgi_app.train.loop import Batch, State, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion
 
@@ -186,5 +186,4 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
 
     Raises FileNotFoundError where there is no generator.
     """
-    start = load(run / "hfgi.pt")
-    refiner.train(pack, run, plan, device, lambda plan, base: ReGANIELearner(plan, base, start))
+    follow.train(pack, run, plan, device, ReGANIELearner)

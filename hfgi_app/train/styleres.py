@@ -28,7 +28,7 @@ from hfgi_app.refine import base as refine
 from hfgi_app.refine.base import Edit, Followed, invert
 from hfgi_app.train import augment, data, follow, losses, refiner
 from hfgi_app.train.hfgi import bent_pairs
-from hfgi_app.train.loop import Batch, State, load, low_precision
+from hfgi_app.train.loop import Batch, State, low_precision
 from hfgi_app.train.refiner import Base, Loss
 from hfgi_app.types import Inversion, Latents
 
@@ -168,5 +168,4 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
 
     Raises FileNotFoundError where there is no generator.
     """
-    start = load(run / "hfgi.pt")
-    refiner.train(pack, run, plan, device, lambda plan, base: StyleResLearner(plan, base, start))
+    follow.train(pack, run, plan, device, StyleResLearner)

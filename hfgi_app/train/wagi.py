@@ -17,9 +17,9 @@ from hfgi_app.networks.wagi import WaGI
 from hfgi_app.networks.wavelets import high_bands
 from hfgi_app.refine import base as refine
 from hfgi_app.refine.base import Edit
-from hfgi_app.train import data, follow, hfgi, losses, refiner
+from hfgi_app.train import data, follow, hfgi, losses
 from hfgi_app.train.hfgi import Pass
-from hfgi_app.train.loop import State, load
+from hfgi_app.train.loop import State
 from hfgi_app.train.refiner import Base
 from hfgi_app.types import Inversion
 from hfgi_app.weights import part
@@ -93,5 +93,4 @@ def train(pack: data.Pack, run: Path, plan: Plan, device: torch.device) -> None:
 
     Raises FileNotFoundError where there is no generator.
     """
-    start = load(run / "hfgi.pt")
-    refiner.train(pack, run, plan, device, lambda plan, base: WaGILearner(plan, base, start))
+    follow.train(pack, run, plan, device, WaGILearner)
